@@ -1,0 +1,1 @@
+"""Carry an ONNX text classifier from a model registry to production."""

@@ -1,0 +1,95 @@
+"""What a classifier says of itself: the types of classifier.json and golden.jsonl."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+InputRole = Literal["input_ids", "attention_mask", "token_type_ids"]
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _Described(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Lineage(_Described):
+    """Where a model comes from and what brought it here."""
+
+    source: Annotated[str, Field(description="Kind of source, such as local or azureml.")]
+    uri: Annotated[str, Field(description="Where it was found, without any secret.")]
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=60)]
+    version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
+    imported_at: Annotated[str, Field(description="UTC, ISO 8601.")]
+    importer: Annotated[str, Field(description="textclf and its version.")]
+    sdk: Annotated[str | None, Field(description="Client library that fetched it.")] = None
+
+
+class Precision(_Described):
+    """How the numbers in the graph are stored, and what was done to make it so."""
+
+    weights: Annotated[str, Field(description="Such as fp32 or int8.")]
+    method: Annotated[str, Field(description="What the optimiser did, in a sentence.")] = "as found"
+
+
+class BatchInvariance(_Described):
+    """Whether an answer depends on the texts that share its batch, as measured.
+
+    ``invariant`` is False for a graph whose scores moved by more than 0.01 or whose labels flipped;
+    such a graph is served one text at a time.
+    """
+
+    invariant: bool
+    texts: Annotated[int, Field(ge=1)]
+    largest_score_shift: Annotated[float, Field(ge=0, le=1)]
+    labels_flipped: Annotated[int, Field(ge=0)]
+
+
+class Evaluation(_Described):
+    """One figure that was measured on a labelled data set."""
+
+    dataset: str
+    sentences: Annotated[int, Field(ge=1)]
+    precision: Annotated[str, Field(description="Precision of the graph that was measured.")]
+    accuracy: Annotated[float, Field(ge=0, le=1)]
+
+
+class ClassifierDescription(_Described):
+    """Everything about a classifier that its graph and its tokenizer do not say themselves."""
+
+    format_version: Literal[1] = 1
+    labels: Annotated[list[str], Field(min_length=2, description="In the order of the logits.")]
+    positive_label: str
+    inputs: Annotated[
+        dict[InputRole, str], Field(description="Role of each input to its name in the graph.")
+    ]
+    output: Annotated[str, Field(description="Name of the logits in the graph.")]
+    pad_token_id: Annotated[int, Field(ge=0)]
+    max_tokens: Annotated[int, Field(ge=2, description="Longest input, special tokens included.")]
+    batch_invariance: BatchInvariance
+    lineage: Lineage
+    precision: Precision
+    evaluations: list[Evaluation] = []
+    training: Annotated[
+        dict[str, str], Field(description="How it was trained: a heading to a paragraph each.")
+    ] = {}
+    files: dict[str, Sha256] = {}
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError(f"labels are not distinct: {self.labels}")
+        if self.positive_label not in self.labels:
+            raise ValueError(f"positive_label {self.positive_label!r} is not among {self.labels}")
+        if "input_ids" not in self.inputs:
+            raise ValueError("inputs has no input_ids")
+        return self
+
+
+class GoldenExample(_Described):
+    """A text with the answer that its model gave when the snapshot was taken."""
+
+    text: Annotated[str, Field(min_length=1)]
+    label: str
+    score: Annotated[float, Field(ge=0, le=1, description="Of that label, alone in its batch.")]

@@ -1,0 +1,229 @@
+"""Every error that textclf raises on purpose.
+
+::
+
+    TextClassifierError                    exit 1
+    ├── SettingsError                      exit 10
+    ├── ArtifactError                      exit 11
+    │   └── ArtifactChangedError           exit 12
+    ├── ModelLoadError                     exit 13
+    ├── GoldenMismatchError                exit 14
+    ├── DataFileError                      exit 15
+    ├── QuantizationError                  exit 16
+    ├── InferenceError                     exit 17
+    ├── ModelImportError                   exit 20
+    │   ├── SourceNotFoundError            exit 21
+    │   ├── GraphError                     exit 22
+    │   ├── TokenizerError                 exit 23
+    │   ├── LabelError                     exit 24
+    │   ├── TagTakenError                  exit 25
+    │   └── StoreError                     exit 26
+    └── RequestError                       exit 30, status 500
+        ├── MalformedRequestError          exit 31, status 400
+        ├── UnauthorizedError              exit 32, status 401
+        ├── NotFoundError                  exit 33, status 404
+        ├── MethodNotAllowedError          exit 34, status 405
+        ├── BodyTooLargeError              exit 35, status 413
+        ├── UnsupportedMediaTypeError      exit 36, status 415
+        ├── InvalidRequestError            exit 37, status 422
+        ├── QueueFullError                 exit 38, status 429
+        ├── NotReadyError                  exit 39, status 503
+        └── DeadlineExceededError          exit 40, status 504
+
+``exit_code`` is what a script exits with; ``http_status`` is what a client sees. A message says
+what failed, which object it was and what to do next.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class TextClassifierError(Exception):
+    """The root: anything textclf refuses or cannot do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class SettingsError(TextClassifierError):
+    """One or more settings cannot be used; the message names them all."""
+
+    exit_code = 10
+
+
+class ArtifactError(TextClassifierError):
+    """A classifier folder is missing a file or holds one that cannot be read."""
+
+    exit_code = 11
+
+
+class ArtifactChangedError(ArtifactError):
+    """A file of a classifier folder is not the one its description was written for."""
+
+    exit_code = 12
+
+
+class ModelLoadError(TextClassifierError):
+    """onnxruntime cannot open a graph."""
+
+    exit_code = 13
+
+
+class GoldenMismatchError(TextClassifierError):
+    """A model does not give the answers that were recorded for it."""
+
+    exit_code = 14
+
+
+class DataFileError(TextClassifierError):
+    """A file of texts or labelled sentences cannot be used."""
+
+    exit_code = 15
+
+
+class QuantizationError(TextClassifierError):
+    """A graph cannot be quantised."""
+
+    exit_code = 16
+
+
+class InferenceError(TextClassifierError):
+    """A graph failed on an input, or gave scores that are no numbers."""
+
+    exit_code = 17
+
+
+class ModelImportError(TextClassifierError):
+    """A model cannot be imported; nothing was written to the store."""
+
+    exit_code = 20
+
+
+class SourceNotFoundError(ModelImportError):
+    """There is no model where the source was told to look."""
+
+    exit_code = 21
+
+
+class GraphError(ModelImportError):
+    """The graph is not a sequence classifier that can be served."""
+
+    exit_code = 22
+
+
+class TokenizerError(ModelImportError):
+    """The tokenizer cannot be read, or does not belong to the graph."""
+
+    exit_code = 23
+
+
+class LabelError(ModelImportError):
+    """The labels do not fit the graph."""
+
+    exit_code = 24
+
+
+class TagTakenError(ModelImportError):
+    """The store holds another model under the same tag."""
+
+    exit_code = 25
+
+
+class StoreError(ModelImportError):
+    """The model store cannot be written."""
+
+    exit_code = 26
+
+
+class RequestError(TextClassifierError):
+    """A request that gets no prediction.
+
+    Attributes:
+        http_status: Status of the answer.
+        headers: Header fields the answer carries besides the usual ones.
+    """
+
+    exit_code = 30
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, detail: str, *, headers: dict[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.headers = headers or {}
+
+
+class MalformedRequestError(RequestError):
+    """The body is not JSON."""
+
+    exit_code = 31
+    http_status = 400
+
+
+class UnauthorizedError(RequestError):
+    """No key, or one that is not known."""
+
+    exit_code = 32
+    http_status = 401
+
+
+class NotFoundError(RequestError):
+    """There is no such path."""
+
+    exit_code = 33
+    http_status = 404
+
+
+class MethodNotAllowedError(RequestError):
+    """The path exists, the method does not."""
+
+    exit_code = 34
+    http_status = 405
+
+
+class BodyTooLargeError(RequestError):
+    """The body is over the limit."""
+
+    exit_code = 35
+    http_status = 413
+
+
+class UnsupportedMediaTypeError(RequestError):
+    """The body is declared to be something other than JSON."""
+
+    exit_code = 36
+    http_status = 415
+
+
+class InvalidRequestError(RequestError):
+    """The body is JSON of the wrong shape.
+
+    Attributes:
+        faults: One entry a fault: ``pointer`` (RFC 6901), ``code`` and ``detail``; never the input.
+    """
+
+    exit_code = 37
+    http_status = 422
+
+    def __init__(self, detail: str, *, faults: list[dict[str, str]]) -> None:
+        super().__init__(detail)
+        self.faults = faults
+
+
+class QueueFullError(RequestError):
+    """More texts are waiting than the limit allows."""
+
+    exit_code = 38
+    http_status = 429
+
+
+class NotReadyError(RequestError):
+    """The service is starting, draining, or its model failed its checks."""
+
+    exit_code = 39
+    http_status = 503
+
+
+class DeadlineExceededError(RequestError):
+    """The answer was not there in time."""
+
+    exit_code = 40
+    http_status = 504

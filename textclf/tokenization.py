@@ -1,0 +1,49 @@
+"""Texts to token ids, with the tokenizers library alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tokenizers import Tokenizer as FastTokenizer
+
+from textclf.errors import ArtifactError
+
+
+@dataclass(frozen=True, slots=True)
+class TokenizedText:
+    """The ids of one text, special tokens included.
+
+    Attributes:
+        input_ids: At most ``max_tokens`` ids, unpadded.
+        truncated: True if the text had more tokens than that.
+    """
+
+    input_ids: list[int]
+    truncated: bool
+
+
+class Tokenizer:
+    """Turns texts into ids of at most ``max_tokens`` each; safe to share between threads."""
+
+    def __init__(self, path: Path, *, max_tokens: int) -> None:
+        """Read a tokenizer.json.
+
+        Raises:
+            ArtifactError: The file is no tokenizer.
+        """
+        try:
+            tokenizer = FastTokenizer.from_file(str(path))
+        except Exception as exc:  # tokenizers raises bare Exception
+            raise ArtifactError(f"cannot read {path}: {exc}; import the model again") from exc
+        tokenizer.no_padding()
+        tokenizer.enable_truncation(max_tokens)
+        self._tokenizer = tokenizer
+
+    def encode(self, texts: Sequence[str]) -> list[TokenizedText]:
+        """Return one entry per text, in order."""
+        return [
+            TokenizedText(encoding.ids, truncated=bool(encoding.overflowing))
+            for encoding in self._tokenizer.encode_batch_fast(list(texts))
+        ]

@@ -6,7 +6,6 @@ import asyncio
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -15,28 +14,12 @@ from numpy.typing import NDArray
 from textclf.artifact import Artifact
 from textclf.batching import plan_batches
 from textclf.description import GoldenExample
-from textclf.errors import QueueFullError
+from textclf.errors import GoldenMismatchError, QueueFullError
 from textclf.inference import Graph
 from textclf.schema import Prediction
 from textclf.tokenization import Tokenizer
 
 SCORE_TOLERANCE = 0.01  # how far a score may move with the CPU or the company of the text
-
-
-@dataclass(frozen=True, slots=True)
-class GoldenMismatch:
-    """A golden text that got another answer than the recorded one."""
-
-    example: GoldenExample
-    prediction: Prediction
-
-    def __str__(self) -> str:
-        """Return the text with both answers."""
-        recorded, found = self.example, self.prediction
-        return (
-            f"{recorded.text[:80]!r}: recorded {recorded.label} {recorded.score:.4f}, "
-            f"got {found.label} {found.score:.4f}"
-        )
 
 
 class Classifier:
@@ -91,17 +74,27 @@ class Classifier:
         finally:
             self._queued_texts -= len(texts)
 
-    async def mismatches(self) -> list[GoldenMismatch]:
-        """Replay the golden snapshot, each text alone and then in batches as served."""
+    async def replay_golden(self) -> None:
+        """Check the answers to the golden texts, each alone and then in batches as served.
+
+        Raises:
+            GoldenMismatchError: Names the texts that got another answer, and by how much.
+        """
         golden = self.artifact.golden
         texts = [example.text for example in golden]
         alone = [(await self._classify([text]))[0] for text in texts]
         batched = await self._classify(texts)
-        return [
-            GoldenMismatch(example, prediction)
+        mismatches = [
+            _describe_mismatch(example, prediction)
             for example, prediction in zip(golden * 2, alone + batched, strict=True)
             if not agrees(example, prediction)
         ]
+        if mismatches:
+            raise GoldenMismatchError(
+                f"{self.artifact.tag} gives other answers on this CPU than were recorded: "
+                f"{len(mismatches)} of {2 * len(golden)}; import it again from its source: "
+                + "; ".join(mismatches)
+            )
 
     def close(self) -> None:
         """Let running batches end and drop the rest."""
@@ -143,6 +136,13 @@ def agrees(example: GoldenExample, prediction: Prediction) -> bool:
     """Say whether a prediction is the recorded one, within ``SCORE_TOLERANCE``."""
     same_label = prediction.label == example.label
     return same_label and abs(prediction.score - example.score) <= SCORE_TOLERANCE
+
+
+def _describe_mismatch(recorded: GoldenExample, found: Prediction) -> str:
+    return (
+        f"{recorded.text[:60]!r}: recorded {recorded.label} {recorded.score:.4f}, "
+        f"got {found.label} {found.score:.4f}"
+    )
 
 
 def usable_cpus() -> int:

@@ -92,4 +92,9 @@ class Problem(BaseModel):
     status: Annotated[int, Field(ge=400, le=599)]
     detail: Annotated[str, Field(description="What went wrong and what to do next.")]
     request_id: Annotated[str, Field(description="The same id as in X-Request-Id and in the log.")]
-    errors: Annotated[list[Fault] | None, Field(description="With 422: each fault.")] = None
+
+
+class ValidationProblem(Problem):
+    """An answer of 422: where the body is wrong."""
+
+    errors: Annotated[list[Fault], Field(min_length=1, description="Each fault, up to 128.")]

@@ -1,0 +1,65 @@
+"""The BentoML service: wires the parts together and holds no logic."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import bentoml
+from pydantic import Field
+from starlette.types import ASGIApp
+
+import textclf
+from textclf import telemetry
+from textclf.http import endpoints
+from textclf.http.front import FrontDoor
+from textclf.http.lifecycle import Lifecycle
+from textclf.http.openapi import OpenApiDocument, build_openapi
+from textclf.schema import (
+    MAX_TEXTS,
+    ClassifyRequest,
+    ClassifyResponse,
+    PredictRequest,
+    PredictResponse,
+    Text,
+)
+from textclf.settings import Settings
+
+settings = Settings.from_environment()
+telemetry.refuse_usage_tracking()
+telemetry.configure_logging(settings.log_level)
+lifecycle = Lifecycle(settings)
+
+
+class FrontedService(bentoml.Service[Any]):
+    """A BentoML service behind the front door."""
+
+    def to_asgi(self, is_main: bool = True) -> ASGIApp:
+        """Return the application that every request goes to."""
+        return FrontDoor(super().to_asgi(is_main=is_main), lifecycle, settings)
+
+    @property
+    def openapi_spec(self) -> OpenApiDocument:
+        """The document that /docs.json serves and a Bento carries."""
+        return build_openapi(textclf.__version__)
+
+
+@bentoml.service(
+    name="textclf",
+    service_class=FrontedService,
+    traffic={"timeout": 60},
+    logging={"access": {"enabled": False}},  # the front door logs every request
+)
+class TextClassifier:
+    """Classifies texts with an ONNX model."""
+
+    @bentoml.api(route="/predict")
+    async def predict(self, texts: PredictRequest, /) -> PredictResponse:
+        """Say whether one text has the model's positive label."""
+        return await endpoints.predict(lifecycle, texts)
+
+    @bentoml.api(route="/classify")
+    async def classify(
+        self, texts: Annotated[list[Text], Field(min_length=1, max_length=MAX_TEXTS)]
+    ) -> ClassifyResponse:
+        """Give the label and score of 1 to 64 texts, in order."""
+        return await endpoints.classify(lifecycle, ClassifyRequest(texts=texts))

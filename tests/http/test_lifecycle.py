@@ -1,0 +1,118 @@
+"""When the service is ready, when it no longer is, and how it ends."""
+
+from __future__ import annotations
+
+import shutil
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+from tests.http.serving import Served, serve
+from tests.http.test_contract import assert_problem, post
+from tests.http.test_limits import SLOW
+from textclf.artifact import (
+    GOLDEN,
+    GRAPH,
+    TOKENIZER,
+    Artifact,
+    read_artifact,
+    write_description,
+    write_golden,
+)
+
+
+def copy_of(reference: Artifact, folder: Path) -> Path:
+    """Return a classifier folder below ``folder`` that a test may spoil."""
+    return Path(shutil.copytree(reference.folder, folder / "model"))
+
+
+def assert_never_ready(served: Served) -> None:
+    """Check that the service lives, says it is not ready, and refuses to predict."""
+    served.wait_for_log("not ready")
+    with served.client() as client:
+        assert client.get("/livez").status_code == 200
+        for response in (client.get("/readyz"), post(client, "/predict", ["good"])):
+            assert_problem(response, 503)
+            assert int(response.headers["retry-after"]) > 1
+
+
+def test_golden_mismatch_keeps_the_service_from_being_ready(
+    tmp_path: Path, reference: Artifact
+) -> None:
+    """The log names the text, the recorded answer and the one it got."""
+    folder = copy_of(reference, tmp_path)
+    first = reference.golden[0]
+    spoilt = first.model_copy(update={"score": first.score - 0.02})
+    write_golden(folder / GOLDEN, [spoilt, *reference.golden[1:]])
+    write_description(folder, reference.description)
+
+    with serve(tmp_path, ready=False, MODEL=str(folder)) as served:
+        assert_never_ready(served)
+        log = served.log.read_text()
+    assert f"recorded {spoilt.label} {spoilt.score:.4f}, got {first.label}" in log
+
+
+@pytest.mark.parametrize("name", [GRAPH, TOKENIZER, GOLDEN])
+def test_changed_file_keeps_the_service_from_being_ready(
+    tmp_path: Path, reference: Artifact, name: str
+) -> None:
+    """A byte that differs from what was imported is noticed, and the file is named."""
+    folder = copy_of(reference, tmp_path)
+    with (folder / name).open("ab") as file:
+        file.write(b"\n")
+
+    with serve(tmp_path, ready=False, MODEL=str(folder)) as served:
+        assert_never_ready(served)
+        assert f"{folder / name} has another sha256" in served.log.read_text()
+
+
+def test_unknown_model_keeps_the_service_from_being_ready(tmp_path: Path) -> None:
+    """A tag that the store lacks is named with the command that would help."""
+    with serve(tmp_path, ready=False, MODEL="sentiment:nope") as served:
+        assert_never_ready(served)
+        assert "sentiment:nope" in served.log.read_text()
+
+
+def test_bad_settings_stop_the_start(tmp_path: Path) -> None:
+    """Every bad setting is named at once and nothing is served."""
+    with pytest.raises(AssertionError, match="never answered") as failure:  # noqa: SIM117
+        with serve(tmp_path, INFERENCE_THREADS="many", MAX_BODY="1"):
+            pass
+
+    assert "TEXTCLF_INFERENCE_THREADS" in str(failure.value)
+    assert "did you mean TEXTCLF_MAX_BODY_BYTES?" in str(failure.value)
+
+
+def test_sigterm_drains(tmp_path: Path) -> None:
+    """Requests in flight are answered, new ones get 503 for the grace period, then exit 0."""
+    with serve(tmp_path, DRAIN_SECONDS="2", INFERENCE_THREADS="1") as served:
+        with served.client() as client, ThreadPoolExecutor(1) as pool:
+            in_flight = pool.submit(post, client, "/classify", SLOW)
+            served.wait_for(
+                lambda: "textclf_requests_in_progress 1.0" in client.get("/metrics").text,
+                "the request was never seen in progress",
+            )
+            served.terminate()
+            refusal = served.wait_for_status("/readyz", 503)
+            refused = post(client, "/predict", ["good"])
+            answered = in_flight.result()
+            still_alive = client.get("/livez")
+        exit_code = served.process.wait(timeout=30)
+
+    assert_problem(refusal, 503)
+    assert_problem(refused, 503)
+    assert refused.headers["retry-after"] == "1"
+    assert answered.status_code == 200
+    assert len(answered.json()["predictions"]) == 64
+    assert still_alive.status_code == 200
+    assert exit_code == 0
+
+
+def test_the_store_comes_before_the_reference(tmp_path: Path, reference: Artifact) -> None:
+    """A clone with an empty store serves the model that came with it, and says so."""
+    with serve(tmp_path) as served:
+        response = served.wait_for_status("/readyz", 200)
+        assert response.headers["x-model"] == reference.tag
+        assert "serving the reference model" in served.log.read_text()
+        assert read_artifact(reference.folder).tag == reference.tag

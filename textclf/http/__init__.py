@@ -1,0 +1,1 @@
+"""The front door: every request to the service passes through here."""

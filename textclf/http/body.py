@@ -1,0 +1,41 @@
+"""Reading a request's body, never more of it than the limit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from starlette.types import Receive
+
+from textclf.errors import BodyTooLargeError, MalformedRequestError
+
+
+async def read_body(receive: Receive, headers: Mapping[str, str], *, max_bytes: int) -> bytes:
+    """Return the whole body.
+
+    Raises:
+        BodyTooLargeError: It is longer than ``max_bytes``, as declared or as counted.
+        MalformedRequestError: The client went away before its end.
+    """
+    declared = headers.get("content-length", "")
+    if declared.isdecimal() and int(declared) > max_bytes:
+        raise _too_large(max_bytes)
+    chunks: list[bytes] = []
+    size = 0
+    more = True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise MalformedRequestError("the connection was closed before the body's end")
+        chunks.append(message.get("body", b""))
+        size += len(chunks[-1])
+        if size > max_bytes:
+            raise _too_large(max_bytes)
+        more = message.get("more_body", False)
+    return b"".join(chunks)
+
+
+def _too_large(max_bytes: int) -> BodyTooLargeError:
+    return BodyTooLargeError(
+        f"the body is over {max_bytes} bytes; send fewer texts a request",
+        headers={"Connection": "close"},  # what was not read must not be taken for a request
+    )

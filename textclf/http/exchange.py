@@ -1,0 +1,132 @@
+"""One request and its answer: the id, the header fields, the count and the log line."""
+
+from __future__ import annotations
+
+import logging
+import re
+import time
+import uuid
+from collections.abc import Mapping
+
+from pydantic import BaseModel
+from starlette.types import Message, Receive, Scope, Send
+
+from textclf.errors import MethodNotAllowedError, NotFoundError, RequestError
+from textclf.http.lifecycle import Lifecycle
+from textclf.http.problems import MEDIA_TYPE, fault_of_ours, to_problem
+from textclf.telemetry import metrics
+
+READING = ("GET", "HEAD")
+DELEGATED = ("/", "/livez", "/readyz", "/healthz", "/metrics", "/docs.json", "/schema.json")
+ASSETS = "/static_content"
+# BentoML's page asks a tag manager for scripts; nothing here reaches beyond the service.
+_PAGE_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+_LOGGER = logging.getLogger("textclf.access")
+
+
+class Exchange:
+    """One request, and the only way to answer it."""
+
+    def __init__(self, scope: Scope, receive: Receive, send: Send, lifecycle: Lifecycle) -> None:
+        self.scope = scope
+        self.receive = receive
+        self.path: str = scope["path"]
+        self.headers = {
+            name.decode("latin-1").lower(): value.decode("latin-1")
+            for name, value in scope["headers"]
+        }
+        given = self.headers.get("x-request-id", "")
+        self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        self._send = send
+        self._tag = lifecycle.tag
+        self._route = "other"
+        self._status = 0
+        self._refused = False
+        self._began = time.perf_counter()
+
+    def allow(self, methods: tuple[str, ...]) -> None:
+        """Accept the request's path and method, or refuse them.
+
+        Raises:
+            NotFoundError: There is no such path.
+            MethodNotAllowedError: The path does not know the method.
+        """
+        known = self.path in DELEGATED or methods == ("POST",)
+        if not known and not self.path.startswith(ASSETS + "/"):
+            raise _no_such_path()
+        self._route = self.path if known else ASSETS
+        if self.scope["method"] not in methods:
+            allowed = ", ".join(methods)
+            raise MethodNotAllowedError(
+                f"this path answers {allowed} only", headers={"Allow": allowed}
+            )
+
+    async def reply(self, content: BaseModel) -> None:
+        """Send an answer of 200."""
+        body = content.model_dump_json().encode()
+        await self._transmit(200, "application/json", body, {})
+
+    async def refuse(self, error: RequestError) -> None:
+        """Send the problem that an error is to the client, unless an answer has begun."""
+        if self._status:
+            return
+        body = to_problem(error, self.request_id).model_dump_json().encode()
+        await self._transmit(error.http_status, MEDIA_TYPE, body, error.headers)
+
+    async def relay(self, message: Message) -> None:
+        """Pass on what the delegated application sends; its errors become problems."""
+        if message["type"] == "http.response.start":
+            if message["status"] >= 400:
+                self._refused = True
+                await self.refuse(_from_status(message["status"]))
+                return
+            self._status = message["status"]
+            extra = {"Content-Security-Policy": _PAGE_POLICY} if self.path == "/" else {}
+            headers = [*message.get("headers", []), *self._headers(extra)]
+            message = {**message, "headers": headers}
+        if not self._refused:
+            await self._send(message)
+
+    def record(self) -> None:
+        """Count the request and log it."""
+        seconds = time.perf_counter() - self._began
+        method = self.scope["method"] if self._status not in {404, 405} else "other"
+        metrics().requests.labels(self._route, method, str(self._status)).inc()
+        metrics().request_seconds.labels(self._route).observe(seconds)
+        probed = self.scope["method"] in READING and self._status < 400
+        _LOGGER.log(
+            logging.DEBUG if probed else logging.INFO,
+            "request",
+            extra={
+                "request_id": self.request_id,
+                "route": self._route,
+                "status": self._status,
+                "milliseconds": round(seconds * 1000, 3),
+                "model": self._tag,
+            },
+        )
+
+    async def _transmit(
+        self, status: int, media_type: str, body: bytes, extra: Mapping[str, str]
+    ) -> None:
+        self._status = status
+        fields = {"Content-Type": media_type, "Content-Length": str(len(body)), **extra}
+        head = {"type": "http.response.start", "status": status, "headers": self._headers(fields)}
+        await self._send(head)
+        await self._send({"type": "http.response.body", "body": body})
+
+    def _headers(self, extra: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
+        fields = {**extra, "X-Request-Id": self.request_id, "X-Model": self._tag}
+        return [(name.lower().encode(), value.encode()) for name, value in fields.items()]
+
+
+def _from_status(status: int) -> RequestError:
+    """Translate an answer of the delegated application."""
+    if status == 404:
+        return _no_such_path()
+    return fault_of_ours()
+
+
+def _no_such_path() -> NotFoundError:
+    return NotFoundError("there is no such path; / lists those there are")

@@ -1,0 +1,153 @@
+"""Which model this process serves, and whether it may answer yet.
+
+::
+
+    starting ──► ready ──► draining
+        └──────► failed ──────┘
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+from typing import Literal
+
+from textclf import store
+from textclf.artifact import read_artifact
+from textclf.classifier import Classifier
+from textclf.errors import ArtifactError, NotReadyError, TextClassifierError
+from textclf.settings import Settings
+
+State = Literal["starting", "ready", "failed", "draining"]
+
+LATEST = "sentiment:latest"
+REFERENCE = Path(__file__).resolve().parents[2] / "models" / "reference"
+
+_NOT_READY: dict[State, tuple[str, dict[str, str]]] = {
+    "starting": (
+        "the model is being loaded and checked; try again in a second",
+        {"Retry-After": "1"},
+    ),
+    "failed": (
+        "the model failed its checks at start-up; the service's log says how",
+        {"Retry-After": "60"},
+    ),
+    "draining": (
+        "the service is shutting down; try again to reach another replica",
+        {"Retry-After": "1", "Connection": "close"},
+    ),
+}
+_LOGGER = logging.getLogger("textclf.lifecycle")
+
+
+class Lifecycle:
+    """Loads the model when the server starts, replays its golden snapshot, and drains on SIGTERM.
+
+    Attributes:
+        state: Only ``ready`` gives predictions.
+        tag: Store tag of the model that is served, known before it is loaded.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self.state: State = "starting"
+        self.tag = settings.model or LATEST
+        self._settings = settings
+        self._classifier: Classifier | None = None
+        self._loading: asyncio.Task[None] | None = None
+
+    def require_ready(self) -> Classifier:
+        """Return the classifier.
+
+        Raises:
+            NotReadyError: Unless the state is ready.
+        """
+        if self.state == "ready" and self._classifier is not None:
+            return self._classifier
+        detail, headers = _NOT_READY.get(self.state, _NOT_READY["starting"])
+        raise NotReadyError(detail, headers=headers)
+
+    def start(self) -> None:
+        """Begin to load the model, and heed SIGTERM; returns at once."""
+        loop = asyncio.get_running_loop()
+        self._loading = loop.create_task(self._load())
+        if threading.current_thread() is threading.main_thread():
+            self._heed_sigterm(loop)
+
+    async def close(self) -> None:
+        """Let running batches end."""
+        if self._loading is not None:
+            self._loading.cancel()
+        if self._classifier is not None:
+            await asyncio.to_thread(self._classifier.close)
+
+    async def _load(self) -> None:
+        try:
+            self._classifier = await asyncio.to_thread(self._open)
+            await self._classifier.replay_golden()
+        except TextClassifierError as exc:
+            self._settle("failed")
+            _LOGGER.error("not ready: %s", exc, extra={"model": self.tag})  # noqa: TRY400
+        except Exception:
+            self._settle("failed")
+            _LOGGER.exception("not ready: a fault of ours", extra={"model": self.tag})
+        else:
+            self._settle("ready")
+            _LOGGER.info("ready", extra={"model": self.tag})
+
+    def _settle(self, state: State) -> None:
+        if self.state == "starting":  # SIGTERM may have come first
+            self.state = state
+
+    def _open(self) -> Classifier:
+        artifact = read_artifact(find_model(self._settings.model))
+        self.tag = artifact.tag
+        return Classifier(
+            artifact,
+            threads=self._settings.inference_threads,
+            max_batch_texts=self._settings.max_batch_texts,
+            max_queue_texts=self._settings.max_queue_texts,
+        )
+
+    def _heed_sigterm(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Drain first, then let the server's own handler stop it.
+
+        uvicorn closes its listening socket as soon as it hears SIGTERM, while load balancers still
+        send requests until they have seen a failing readiness probe.
+        """
+        stop = signal.getsignal(signal.SIGTERM)
+
+        def shut_down() -> None:
+            if callable(stop):
+                stop(signal.SIGTERM, None)
+
+        def drain() -> None:
+            self.state = "draining"
+            _LOGGER.info("draining", extra={"model": self.tag})
+            loop.call_later(self._settings.drain_seconds, shut_down)
+
+        def on_sigterm(_signal: int, _frame: FrameType | None) -> None:
+            loop.call_soon_threadsafe(drain)
+
+        signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def find_model(setting: str) -> Path:
+    """Return the classifier folder that a ``model`` setting names.
+
+    Raises:
+        ArtifactError: There is no such folder or store tag.
+    """
+    if not setting:
+        try:
+            return store.locate(LATEST)
+        except ArtifactError:
+            if not REFERENCE.is_dir():
+                raise
+            _LOGGER.warning("the store has no %s; serving the reference model", LATEST)
+            return REFERENCE
+    is_folder = "/" in setting or Path(setting).is_dir()
+    return Path(setting) if is_folder else store.locate(setting)

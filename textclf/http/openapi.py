@@ -1,0 +1,219 @@
+"""The OpenAPI document: exactly what the front door does, built from the types it uses.
+
+OpenAPI 3.0, because the Swagger UI that BentoML ships knows no later one.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from textclf.errors import (
+    BodyTooLargeError,
+    DeadlineExceededError,
+    InvalidRequestError,
+    MalformedRequestError,
+    NotReadyError,
+    QueueFullError,
+    RequestError,
+    UnauthorizedError,
+    UnsupportedMediaTypeError,
+)
+from textclf.http.problems import MEDIA_TYPE, title
+from textclf.schema import (
+    ClassifyRequest,
+    ClassifyResponse,
+    PredictRequest,
+    PredictResponse,
+    Problem,
+    ValidationProblem,
+)
+
+_SCHEMAS = (
+    ClassifyRequest,
+    ClassifyResponse,
+    PredictRequest,
+    PredictResponse,
+    Problem,
+    ValidationProblem,
+)
+_REFUSALS: tuple[tuple[type[RequestError], str], ...] = (
+    (MalformedRequestError, "the body is not JSON in UTF-8, or is nested too deep"),
+    (UnauthorizedError, "this route asks for a key: send Authorization: Bearer KEY"),
+    (BodyTooLargeError, "the body is over 1048576 bytes; send fewer texts a request"),
+    (UnsupportedMediaTypeError, "send JSON with Content-Type: application/json"),
+    (InvalidRequestError, "1 fault in the body; errors says where"),
+    (QueueFullError, "1024 texts are waiting; try again in a second"),
+    (RequestError, "a fault of ours; quote the request id to report it"),
+    (NotReadyError, "the service is shutting down; try again to reach another replica"),
+    (DeadlineExceededError, "no answer within 30 s; send fewer texts"),
+)
+_REFUSAL_FIELDS = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
+_JSON = "application/json"
+
+
+class OpenApiDocument(dict[str, Any]):
+    """An OpenAPI document in the form that BentoML serves and writes into a Bento."""
+
+    def asdict(self) -> dict[str, Any]:
+        """Return the document as a plain dict."""
+        return dict(self)
+
+
+yaml.add_representer(OpenApiDocument, lambda dumper, document: dumper.represent_dict(document))
+
+
+def build_openapi(version: str) -> OpenApiDocument:
+    """Return the OpenAPI 3.0 document of the service at ``version``."""
+    document = {
+        "openapi": "3.0.3",
+        "info": {
+            "title": "textclf",
+            "version": version,
+            "description": "Classifies texts with an ONNX model. Every answer of 400 and above is "
+            f"a problem as RFC 9457 lays it out (`{MEDIA_TYPE}`).",
+            "license": {"name": "Apache-2.0"},
+        },
+        "servers": [{"url": "."}],
+        "paths": {
+            "/predict": {
+                "post": _prediction(
+                    "predict",
+                    "Say whether one text has the model's positive label",
+                    PredictRequest,
+                    PredictResponse,
+                    {"positive": True},
+                )
+            },
+            "/classify": {
+                "post": _prediction(
+                    "classify",
+                    "Give the label and score of 1 to 64 texts, in order",
+                    ClassifyRequest,
+                    ClassifyResponse,
+                    _CLASSIFICATION,
+                )
+            },
+            "/livez": {"get": _probe("livez", "Whether the process lives")},
+            "/healthz": {"get": _probe("healthz", "The same as /livez")},
+            "/readyz": {"get": _readiness()},
+            "/metrics": {"get": _probe("metrics", "Prometheus metrics")},
+        },
+        "components": {
+            "schemas": _schemas(),
+            "headers": {
+                "X-Request-Id": _header("The id sent by the client, or a new one; the log has it."),
+                "X-Model": _header("Store tag of the model that is served."),
+                "Retry-After": _header("Seconds to wait before another try."),
+                "WWW-Authenticate": _header("The scheme to authenticate with."),
+            },
+            "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+        },
+    }
+    return OpenApiDocument(document)
+
+
+_CLASSIFICATION = {
+    "model": "sentiment:reference-1",
+    "predictions": [
+        {"label": "negative", "score": 0.987654, "truncated": False},
+        {"label": "positive", "score": 0.998765, "truncated": False},
+    ],
+}
+
+
+def _prediction(
+    name: str,
+    summary: str,
+    request: type[BaseModel],
+    response: type[BaseModel],
+    example: dict[str, Any],
+) -> dict[str, Any]:
+    return {
+        "operationId": name,
+        "summary": summary,
+        "tags": ["Predictions"],
+        "security": [{}, {"key": []}],
+        "requestBody": {"required": True, "content": {_JSON: {"schema": _ref(request)}}},
+        "responses": {
+            "200": {
+                "description": response.__doc__,
+                "headers": _headers(),
+                "content": {_JSON: {"schema": _ref(response), "example": example}},
+            },
+            **{str(error.http_status): _refusal(error, detail) for error, detail in _REFUSALS},
+        },
+    }
+
+
+def _refusal(error: type[RequestError], detail: str) -> dict[str, Any]:
+    status = error.http_status
+    example: dict[str, Any] = {
+        "type": "about:blank",
+        "title": title(status),
+        "status": status,
+        "detail": detail,
+        "request_id": "5f3b0d6c9f6e4d0c8a3c2b1a09f8e7d6",
+    }
+    schema: type[BaseModel] = Problem
+    if error is InvalidRequestError:
+        schema = ValidationProblem
+        fault = {
+            "pointer": "/texts/0",
+            "code": "blank",
+            "detail": "a text needs a visible character",
+        }
+        example["errors"] = [fault]
+    field = _REFUSAL_FIELDS.get(status)
+    return {
+        "description": error.__doc__,
+        "headers": _headers(*([field] if field else [])),
+        "content": {MEDIA_TYPE: {"schema": _ref(schema), "example": example}},
+    }
+
+
+def _probe(name: str, summary: str) -> dict[str, Any]:
+    return {
+        "operationId": name,
+        "summary": summary,
+        "tags": ["Operation"],
+        "responses": {
+            "200": {
+                "description": "Yes" if name != "metrics" else "Prometheus text format",
+                "headers": _headers(),
+                "content": {"text/plain": {"schema": {"type": "string"}}},
+            }
+        },
+    }
+
+
+def _readiness() -> dict[str, Any]:
+    probe = _probe("readyz", "Whether the model passed its checks and the service is not draining")
+    detail = "the model is being loaded and checked; try again in a second"
+    probe["responses"]["503"] = _refusal(NotReadyError, detail)
+    return probe
+
+
+def _schemas() -> dict[str, Any]:
+    _, document = models_json_schema(
+        [(model, "serialization") for model in _SCHEMAS],
+        ref_template="#/components/schemas/{model}",
+    )
+    schemas: dict[str, Any] = document["$defs"]
+    return schemas
+
+
+def _ref(model: type[BaseModel]) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{model.__name__}"}
+
+
+def _header(description: str) -> dict[str, Any]:
+    return {"description": description, "schema": {"type": "string"}}
+
+
+def _headers(*more: str) -> dict[str, Any]:
+    names = ("X-Request-Id", "X-Model", *more)
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

@@ -1,0 +1,91 @@
+"""Metrics and logs. No text of a request ever reaches either."""
+
+from __future__ import annotations
+
+import functools
+import json
+import logging
+import os
+import sys
+import time
+from dataclasses import dataclass
+
+from prometheus_client import Counter, Gauge, Histogram
+
+LOGGER = logging.getLogger("textclf")
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """The service's own metrics; every label has a bounded set of values."""
+
+    requests: Counter
+    requests_in_progress: Gauge
+    request_seconds: Histogram
+    predictions: Counter
+    truncated_texts: Counter
+
+
+@functools.cache
+def metrics() -> Metrics:
+    """Return the metrics of this process, made when they are first asked for.
+
+    Prometheus decides then whether several worker processes share their files, so it must not
+    happen while modules are imported.
+    """
+    return Metrics(
+        requests=Counter(
+            "textclf_requests_total", "Answered requests.", ["route", "method", "status"]
+        ),
+        requests_in_progress=Gauge(
+            "textclf_requests_in_progress",
+            "Requests whose texts are waiting or running.",
+            multiprocess_mode="livesum",
+        ),
+        request_seconds=Histogram(
+            "textclf_request_seconds",
+            "Time from a request's head to the end of its answer.",
+            ["route"],
+            buckets=_SECONDS,
+        ),
+        predictions=Counter("textclf_predictions_total", "Classified texts by label.", ["label"]),
+        truncated_texts=Counter(
+            "textclf_truncated_texts_total", "Texts of which the model read only the beginning."
+        ),
+    )
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: time, level, message, and whatever ``extra`` was given."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the record as JSON, without a line break."""
+        entry: dict[str, object] = {
+            "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(record.created))
+            + f".{int(record.msecs):03d}Z",
+            "level": record.levelname,
+            "message": record.getMessage(),
+        }
+        entry |= {k: v for k, v in vars(record).items() if k not in _RECORD_FIELDS}
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False, default=str)
+
+
+def configure_logging(level: str) -> None:
+    """Send the service's log to stderr, one JSON object a line."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter())
+    LOGGER.handlers = [handler]
+    LOGGER.propagate = False
+    LOGGER.setLevel(level)
+
+
+def refuse_usage_tracking() -> None:
+    """Keep BentoML from reporting usage over the network; a value that is set already stands."""
+    from bentoml._internal.utils.analytics import usage_stats  # noqa: PLC0415
+
+    os.environ.setdefault("BENTOML_DO_NOT_TRACK", "True")
+    usage_stats.do_not_track.cache_clear()  # the command line has asked already

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Annotated, Any
 
 import bentoml
@@ -10,8 +11,10 @@ from starlette.types import ASGIApp
 
 import textclf
 from textclf import telemetry
+from textclf.errors import SettingsError
 from textclf.http import endpoints
 from textclf.http.front import FrontDoor
+from textclf.http.keys import KeyRing
 from textclf.http.lifecycle import Lifecycle
 from textclf.http.openapi import OpenApiDocument, build_openapi
 from textclf.schema import (
@@ -24,7 +27,13 @@ from textclf.schema import (
 )
 from textclf.settings import Settings
 
-settings = Settings.from_environment()
+try:
+    settings = Settings.from_environment()
+    keys = KeyRing.read(settings.api_keys_file) if settings.api_keys_file else None
+except SettingsError as exc:
+    print(f"cannot start: {exc}", file=sys.stderr)  # noqa: T201 - there is no log yet
+    raise SystemExit(SettingsError.exit_code) from None
+
 telemetry.refuse_usage_tracking()
 telemetry.configure_logging(settings.log_level)
 lifecycle = Lifecycle(settings)
@@ -35,7 +44,7 @@ class FrontedService(bentoml.Service[Any]):
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """Return the application that every request goes to."""
-        return FrontDoor(super().to_asgi(is_main=is_main), lifecycle, settings)
+        return FrontDoor(super().to_asgi(is_main=is_main), lifecycle, settings, keys)
 
     @property
     def openapi_spec(self) -> OpenApiDocument:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import subprocess
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 
-from tests.http.serving import Served, serve
+from tests.http.serving import PROJECT, Served, free_port, serve
 from tests.http.test_contract import assert_problem, post
 from tests.http.test_limits import SLOW
 from textclf.artifact import (
@@ -20,6 +23,7 @@ from textclf.artifact import (
     write_description,
     write_golden,
 )
+from textclf.errors import SettingsError
 
 
 def copy_of(reference: Artifact, folder: Path) -> Path:
@@ -75,13 +79,38 @@ def test_unknown_model_keeps_the_service_from_being_ready(tmp_path: Path) -> Non
 
 
 def test_bad_settings_stop_the_start(tmp_path: Path) -> None:
-    """Every bad setting is named at once and nothing is served."""
-    with pytest.raises(AssertionError, match="never answered") as failure:  # noqa: SIM117
-        with serve(tmp_path, INFERENCE_THREADS="many", MAX_BODY="1"):
-            pass
+    """Every bad setting is named in one line, and nothing is served."""
+    run = start_badly(tmp_path, TEXTCLF_INFERENCE_THREADS="many", TEXTCLF_MAX_BODY="1")
 
-    assert "TEXTCLF_INFERENCE_THREADS" in str(failure.value)
-    assert "did you mean TEXTCLF_MAX_BODY_BYTES?" in str(failure.value)
+    assert run.returncode == SettingsError.exit_code
+    (line,) = run.stderr.splitlines()
+    assert "TEXTCLF_INFERENCE_THREADS" in line
+    assert "did you mean TEXTCLF_MAX_BODY_BYTES?" in line
+
+
+def test_bad_keys_file_stops_the_start(tmp_path: Path) -> None:
+    """A key in the clear is noticed before anyone relies on it, and is not repeated."""
+    keys = tmp_path / "keys"
+    keys.write_text("web:open-sesame")
+
+    run = start_badly(tmp_path, TEXTCLF_API_KEYS_FILE=str(keys))
+
+    assert run.returncode == SettingsError.exit_code
+    assert f"{keys}, line 1 is not name:sha256" in run.stderr
+    assert "open-sesame" not in run.stderr
+
+
+def start_badly(home: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """Run `bentoml serve` to its end."""
+    return subprocess.run(
+        [sys.executable, "-m", "bentoml", "serve", "--port", str(free_port())],
+        cwd=PROJECT,
+        env=os.environ | {"BENTOML_HOME": str(home / "bentoml")} | environ,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
 
 
 def test_sigterm_drains(tmp_path: Path) -> None:

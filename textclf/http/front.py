@@ -39,11 +39,13 @@ _LOGGER = logging.getLogger("textclf.front")
 class FrontDoor:
     """Serves the predicting routes and delegates the others to ``app``."""
 
-    def __init__(self, app: ASGIApp, lifecycle: Lifecycle, settings: Settings) -> None:
+    def __init__(
+        self, app: ASGIApp, lifecycle: Lifecycle, settings: Settings, keys: KeyRing | None = None
+    ) -> None:
         self._app = app
         self._lifecycle = lifecycle
         self._settings = settings
-        self._keys = KeyRing.read(settings.api_keys_file) if settings.api_keys_file else None
+        self._keys = keys
         self._handlers: dict[str, Handler] = {
             "/predict": self._handler(PredictRequest, endpoints.predict),
             "/classify": self._handler(ClassifyRequest, endpoints.classify),

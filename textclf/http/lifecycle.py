@@ -73,18 +73,12 @@ class Lifecycle:
     def start(self) -> None:
         """Begin to load the model, and heed SIGTERM; returns at once."""
         loop = asyncio.get_running_loop()
-        self._loading = loop.create_task(self._load())
+        self._loading = loop.create_task(self.load())
         if threading.current_thread() is threading.main_thread():
             self._heed_sigterm(loop)
 
-    async def close(self) -> None:
-        """Let running batches end."""
-        if self._loading is not None:
-            self._loading.cancel()
-        if self._classifier is not None:
-            await asyncio.to_thread(self._classifier.close)
-
-    async def _load(self) -> None:
+    async def load(self) -> None:
+        """Load the model and replay its golden snapshot; the state says how it went."""
         try:
             self._classifier = await asyncio.to_thread(self._open)
             await self._classifier.replay_golden()
@@ -97,6 +91,13 @@ class Lifecycle:
         else:
             self._settle("ready")
             _LOGGER.info("ready", extra={"model": self.tag})
+
+    async def close(self) -> None:
+        """Let running batches end."""
+        if self._loading is not None:
+            self._loading.cancel()
+        if self._classifier is not None:
+            await asyncio.to_thread(self._classifier.close)
 
     def _settle(self, state: State) -> None:
         if self.state == "starting":  # SIGTERM may have come first

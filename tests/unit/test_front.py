@@ -1,0 +1,106 @@
+"""The front door keeps its promises whatever stands behind it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from textclf.errors import InferenceError
+from textclf.http.front import FrontDoor
+from textclf.http.lifecycle import Lifecycle
+from textclf.settings import Settings
+
+TEXT = "the text of a request"
+
+
+async def raising(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """Fail before an answer has begun."""
+    raise ValueError(TEXT)
+
+
+async def raising_after_500(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer as Starlette does: send a 500, then raise what caused it."""
+    await PlainTextResponse(TEXT, 500)(scope, receive, send)
+    raise ValueError(TEXT)
+
+
+@pytest.fixture
+def call(classifier_folder: Path) -> Callable[..., httpx.Response]:
+    """Return a function that asks a front door before ``app``, with a ready model."""
+    settings = Settings(model=str(classifier_folder))
+
+    def ask(
+        app: ASGIApp, method: str, path: str, *, spoil: Callable[[Lifecycle], None] | None = None
+    ) -> httpx.Response:
+        async def run() -> httpx.Response:
+            lifecycle = Lifecycle(settings)
+            await lifecycle.load()
+            if spoil:
+                spoil(lifecycle)
+            transport = httpx.ASGITransport(FrontDoor(app, lifecycle, settings))
+            async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
+                response = await client.request(method, path, json=["fine"])
+            await lifecycle.close()
+            return response
+
+        return asyncio.run(run())
+
+    return ask
+
+
+@pytest.mark.parametrize(
+    ("app", "status"),
+    [
+        (raising, 500),
+        (raising_after_500, 500),
+        (PlainTextResponse(TEXT, 502), 500),
+        (PlainTextResponse(TEXT, 404), 404),
+        (PlainTextResponse(TEXT, 403), 500),
+    ],
+    ids=["raises", "500 and raises", "502", "404", "a status nobody promised"],
+)
+def test_error_of_what_stands_behind_becomes_a_problem(
+    call: Callable[..., httpx.Response], app: ASGIApp, status: int
+) -> None:
+    """Its text never reaches the client; the request id does."""
+    response = call(app, "GET", "/healthz")
+
+    assert response.status_code == status
+    assert response.headers["content-type"] == "application/problem+json"
+    assert response.json()["request_id"] == response.headers["x-request-id"]
+    assert TEXT not in response.text
+
+
+def test_fault_of_ours_gets_500_and_is_logged(
+    call: Callable[..., httpx.Response], caplog: pytest.LogCaptureFixture
+) -> None:
+    """The log has the id that the client was given, and the cause; the client has no detail."""
+
+    def break_the_graph(lifecycle: Lifecycle) -> None:
+        def scores(_batch: object) -> None:
+            raise InferenceError("the graph broke")
+
+        lifecycle.require_ready()._graph.scores = scores  # type: ignore[method-assign, assignment]
+
+    logging.getLogger("textclf").propagate = True
+    response = call(raising, "POST", "/predict", spoil=break_the_graph)
+
+    assert response.status_code == 500
+    assert "broke" not in response.text
+    record = next(record for record in caplog.records if record.exc_info)
+    assert vars(record)["request_id"] == response.json()["request_id"]
+    assert "the graph broke" in caplog.text
+
+
+def test_page_may_load_nothing_from_elsewhere(call: Callable[..., httpx.Response]) -> None:
+    """The page's own policy keeps a browser from asking other hosts."""
+    response = call(PlainTextResponse("page"), "GET", "/")
+
+    assert response.headers["content-security-policy"].startswith("default-src 'self'")

@@ -54,9 +54,9 @@ class Artifact:
 
     @property
     def tag(self) -> str:
-        """Name and version, as the model's store tag has them."""
+        """Name and version, as the model's store tag has them: in lower case."""
         lineage = self.description.lineage
-        return f"sentiment:{lineage.name}-{lineage.version}"
+        return f"sentiment:{lineage.name}-{lineage.version}".lower()
 
 
 def read_artifact(folder: Path) -> Artifact:

@@ -5,7 +5,8 @@
     TextClassifierError                    exit 1
     ├── SettingsError                      exit 10
     ├── ArtifactError                      exit 11
-    │   └── ArtifactChangedError           exit 12
+    │   ├── ArtifactChangedError           exit 12
+    │   └── ArtifactMissingError           exit 18
     ├── ModelLoadError                     exit 13
     ├── GoldenMismatchError                exit 14
     ├── DataFileError                      exit 15
@@ -61,6 +62,12 @@ class ArtifactChangedError(ArtifactError):
     """A file of a classifier folder is not the one its description was written for."""
 
     exit_code = 12
+
+
+class ArtifactMissingError(ArtifactError):
+    """The model store has no model under a tag."""
+
+    exit_code = 18
 
 
 class ModelLoadError(TextClassifierError):

@@ -19,7 +19,7 @@ from typing import Literal
 from textclf import store
 from textclf.artifact import read_artifact
 from textclf.classifier import Classifier
-from textclf.errors import ArtifactError, NotReadyError, TextClassifierError
+from textclf.errors import ArtifactMissingError, NotReadyError, TextClassifierError
 from textclf.settings import Settings
 
 State = Literal["starting", "ready", "failed", "draining"]
@@ -140,12 +140,12 @@ def find_model(setting: str) -> Path:
     """Return the classifier folder that a ``model`` setting names.
 
     Raises:
-        ArtifactError: There is no such folder or store tag.
+        ArtifactError: The store has no such model, or a damaged one.
     """
     if not setting:
         try:
             return store.locate(LATEST)
-        except ArtifactError:
+        except ArtifactMissingError:
             if not REFERENCE.is_dir():
                 raise
             _LOGGER.warning("the store has no %s; serving the reference model", LATEST)

@@ -1,0 +1,172 @@
+#!/usr/bin/env python
+"""Import a model into the BentoML model store."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import logging
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from textclf.errors import (
+    ArtifactChangedError,
+    ArtifactError,
+    DataFileError,
+    GoldenMismatchError,
+    GraphError,
+    InferenceError,
+    LabelError,
+    ModelImportError,
+    SourceNotFoundError,
+    StoreError,
+    TagTakenError,
+    TextClassifierError,
+    TokenizerError,
+)
+from textclf.importing import ImportOptions, ImportReport, import_model
+from textclf.sources import SOURCES
+
+_INTERRUPTED = 130
+_ERRORS: tuple[type[TextClassifierError], ...] = (
+    ArtifactError,
+    ArtifactChangedError,
+    GoldenMismatchError,
+    DataFileError,
+    InferenceError,
+    ModelImportError,
+    SourceNotFoundError,
+    GraphError,
+    TokenizerError,
+    LabelError,
+    TagTakenError,
+    StoreError,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Import the model that ``argv`` names and return the exit code."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s", force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    options = ImportOptions(
+        **{
+            field.name: getattr(arguments, field.name)
+            for field in dataclasses.fields(ImportOptions)
+        }
+    )
+    try:
+        source = SOURCES[arguments.source].from_arguments(arguments)
+        report = import_model(source, options, dry_run=arguments.dry_run)
+    except TextClassifierError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return exc.exit_code
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written to the model store", file=sys.stderr)
+        return _INTERRUPTED
+    for warning in report.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(_as_json(report) if arguments.json else _as_text(report))
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=_exit_codes(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
+    for name, source in SOURCES.items():
+        subparser = sources.add_parser(
+            name,
+            help=source.summary,
+            description=f"Import {source.summary}.",
+            epilog=_exit_codes(),
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        source.add_arguments(subparser)
+        _add_options(subparser)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--name", help="name in the store tag (default: what the source says)")
+    parser.add_argument("--version", help="version in the store tag (default: as the source says)")
+    parser.add_argument(
+        "--tokenizer",
+        metavar="ID_OR_FOLDER",
+        help="Hugging Face id or folder (default: the files beside the graph)",
+    )
+    parser.add_argument(
+        "--labels",
+        type=_labels,
+        metavar="A,B",
+        help="labels in the order of the logits (default: id2label of a config.json beside the "
+        "graph or the tokenizer, else negative,positive)",
+    )
+    parser.add_argument(
+        "--positive-label",
+        metavar="LABEL",
+        help="the label that /predict answers true for (default: positive)",
+    )
+    parser.add_argument(
+        "--max-tokens",
+        type=_max_tokens,
+        metavar="N",
+        help="longest input, special tokens included (default: as the tokenizer says, at most 512)",
+    )
+    parser.add_argument(
+        "--golden-texts",
+        type=Path,
+        metavar="FILE",
+        help="texts to record the answers to, one a line (default: built in)",
+    )
+    parser.add_argument("--dry-run", action="store_true", help="write nothing to the store")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _labels(text: str) -> list[str]:
+    return [label.strip() for label in text.split(",")]
+
+
+def _max_tokens(text: str) -> int:
+    number = int(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError(f"must be at least 2, got {number}")
+    return number
+
+
+def _exit_codes() -> str:
+    lines = ["exit codes:", "  0    imported, or already there", "  2    wrong command line"]
+    lines += [f"  {kind.exit_code:<4} {(kind.__doc__ or '').strip()}" for kind in _ERRORS]
+    return "\n".join([*lines, f"  {_INTERRUPTED}  interrupted; nothing was written"])
+
+
+def _as_json(report: ImportReport) -> str:
+    description = report.description
+    return json.dumps(
+        {
+            "tag": report.tag,
+            "already_there": report.already_there,
+            "dry_run": report.dry_run,
+            "labels": description.labels,
+            "positive_label": description.positive_label,
+            "files": description.files,
+            "batch_invariance": description.batch_invariance.model_dump(),
+            "warnings": report.warnings,
+        },
+        indent=2,
+    )
+
+
+def _as_text(report: ImportReport) -> str:
+    if report.already_there:
+        return f"{report.tag} is already there"
+    return f"{report.tag} can be imported" if report.dry_run else f"imported {report.tag}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,188 @@
+"""Whether a classifier can be served, found out by running it.
+
+Sources:
+    Why a batch can change an answer: stock dynamic int8 has one activation scale a tensor,
+    https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import cycle, islice
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm import tqdm
+
+from textclf.artifact import GRAPH, TOKENIZER
+from textclf.batching import plan_batches
+from textclf.classifier import SCORE_TOLERANCE
+from textclf.description import BatchInvariance, ClassifierDescription
+from textclf.errors import GraphError, InferenceError, LabelError, ModelLoadError, TokenizerError
+from textclf.inference import Graph
+from textclf.tokenization import Tokenizer
+from textclf.tokenizer_conversion import vocabulary_ids
+
+# The default of TEXTCLF_MAX_BATCH_TEXTS and the most it can be set to.
+_BATCH_TEXTS = (8, 64)
+_SPARE_ROWS = 1.1  # embeddings are padded to a multiple of 64 or so, hardly ever by a tenth
+_TEXT = "It was a good day, said nobody, and yet the coffee was fine."
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What running a classifier on texts showed.
+
+    Attributes:
+        scores: Of each text alone, of shape ``(texts, labels)``.
+        batch_invariance: How far they move in batches as they are served.
+        warnings: What may be wrong although everything runs.
+    """
+
+    scores: NDArray[np.float32]
+    batch_invariance: BatchInvariance
+    warnings: list[str]
+
+
+def verify(
+    folder: Path,
+    description: ClassifierDescription,
+    texts: Sequence[str],
+    *,
+    embedding_rows: int | None,
+) -> Verified:
+    """Run the classifier in ``folder`` on its limits and on ``texts``, alone and in batches.
+
+    Args:
+        folder: Holds model.onnx and tokenizer.json.
+        description: Of that classifier; its batch invariance is not read.
+        texts: At least one text.
+        embedding_rows: Ids that the graph has an embedding for, where that is known.
+
+    Raises:
+        GraphError: The graph cannot be loaded, or fails on an input that would be served.
+        LabelError: The graph has more or fewer logits than the description has labels.
+        TokenizerError: The tokenizer gives ids that the graph does not take.
+    """
+    ids_in_use = vocabulary_ids(folder / TOKENIZER)
+    if embedding_rows is not None and max(ids_in_use) >= embedding_rows:
+        raise TokenizerError(
+            f"the tokenizer has {len(ids_in_use)} tokens with ids up to {max(ids_in_use)}, the "
+            f"embedding of the graph has {embedding_rows} rows; give the tokenizer that the model "
+            "was trained with as --tokenizer"
+        )
+    try:
+        graph = Graph(folder / GRAPH, description)
+    except ModelLoadError as exc:
+        raise GraphError(f"{exc}; export it with operators that onnxruntime runs") from exc
+    tokenizer = Tokenizer(folder / TOKENIZER, max_tokens=description.max_tokens)
+    _try_labels(graph, description.labels)
+    _try_highest_id(graph, max(ids_in_use))
+    _try_longest(graph, tokenizer, description.max_tokens)
+    ids = [text.input_ids for text in tokenizer.encode(texts)]
+    alone = np.concatenate(
+        [_scores(graph, [row]) for row in tqdm(ids, "scoring alone", disable=None, delay=2)]
+    )
+    warnings = _suspicions(len(ids_in_use), embedding_rows)
+    return Verified(alone, measure_batch_invariance(graph, ids, alone), warnings)
+
+
+def measure_batch_invariance(
+    graph: Graph, ids: Sequence[Sequence[int]], alone: NDArray[np.float32]
+) -> BatchInvariance:
+    """Compare the scores of texts alone with their scores in the batches that would be served.
+
+    Args:
+        graph: The graph to measure.
+        ids: The input_ids of each text.
+        alone: Scores of each text alone, of shape ``(texts, labels)``.
+
+    Raises:
+        GraphError: The graph fails on a batch.
+    """
+    shift, flipped = 0.0, np.zeros(len(ids), dtype=bool)
+    lengths = [len(row) for row in ids]
+    for max_texts in _BATCH_TEXTS:
+        plan = plan_batches(lengths, max_texts=max_texts, equal_lengths=not graph.has_mask)
+        for batch in tqdm(plan, f"scoring batches of {max_texts}", disable=None, delay=2):
+            scores = _scores(graph, [ids[index] for index in batch])
+            shift = max(shift, float(np.abs(scores - alone[batch]).max()))
+            flipped[batch] |= scores.argmax(axis=1) != alone[batch].argmax(axis=1)
+    return BatchInvariance(
+        invariant=shift <= SCORE_TOLERANCE and not flipped.any(),
+        texts=len(ids),
+        largest_score_shift=min(round(shift, 6), 1.0),
+        labels_flipped=int(flipped.sum()),
+    )
+
+
+def _suspicions(vocabulary_size: int, embedding_rows: int | None) -> list[str]:
+    if embedding_rows is None or embedding_rows <= _SPARE_ROWS * vocabulary_size:
+        return []
+    warning = (
+        f"the embedding of the graph has {embedding_rows} rows, the tokenizer only "
+        f"{vocabulary_size} tokens: check that they belong together"
+    )
+    return [warning]
+
+
+def _try_labels(graph: Graph, labels: Sequence[str]) -> None:
+    count = _scores(graph, [[0, 0]]).shape[1]
+    if count != len(labels):
+        raise LabelError(
+            f"the graph has {count} logits, but there are {len(labels)} labels "
+            f"({', '.join(labels)}); name all {count} in the order of the logits with --labels"
+        )
+
+
+def _try_highest_id(graph: Graph, highest_id: int) -> None:
+    try:
+        _scores(graph, [[0, highest_id]])
+    except GraphError as exc:
+        raise TokenizerError(
+            f"the graph runs on id 0, but not on {highest_id}, the highest id of the tokenizer; "
+            "give the tokenizer that the model was trained with as --tokenizer"
+        ) from exc
+
+
+def _try_longest(graph: Graph, tokenizer: Tokenizer, max_tokens: int) -> None:
+    (text,) = tokenizer.encode([_TEXT])
+    longest = list(islice(cycle(text.input_ids), max_tokens))
+    shorter = longest if not graph.has_mask else longest[: max_tokens // 2]
+    try:
+        _scores(graph, [longest])
+    except GraphError as exc:
+        runs = _longest_that_runs(graph, longest)
+        raise GraphError(
+            f"the graph fails on {len(longest)} tokens, and runs on {runs} at the most; import it "
+            f"with --max-tokens {runs}"
+        ) from exc
+    _scores(graph, [longest, shorter])
+
+
+def _longest_that_runs(graph: Graph, ids: Sequence[int]) -> int:
+    runs, fails = 0, len(ids)
+    while fails - runs > 1:
+        middle = (runs + fails) // 2
+        try:
+            _scores(graph, [ids[:middle]])
+        except GraphError:
+            fails = middle
+        else:
+            runs = middle
+    return runs
+
+
+def _scores(graph: Graph, batch: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    try:
+        scores = graph.scores(batch)
+    except InferenceError as exc:
+        raise GraphError(f"{str(exc).splitlines()[0]}; export the model again and retry") from exc
+    if scores.shape[0] != len(batch):
+        raise GraphError(
+            f"the graph gave {scores.shape[0]} rows of logits for {len(batch)} texts; export it "
+            "with a dynamic batch axis"
+        )
+    return scores

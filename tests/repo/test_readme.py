@@ -1,0 +1,217 @@
+"""The README, followed to the letter in a fresh clone."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+import subprocess
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from scripts import render_settings
+from tests.http.serving import PROJECT, Served, free_port
+from tests.repo.conftest import visitor_environment
+from tests.tiny_models import write_roberta
+from textclf.errors import RequestError
+
+README = (PROJECT / "README.md").read_text("utf-8")
+FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+PYTHON_OUTPUT = re.compile(r"\)  # (.*)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A command of the README and the output it shows, in which … stands for anything."""
+
+    text: str
+    output: str = ""
+
+    def shows(self, output: str) -> bool:
+        """Say whether ``output`` is what the README shows."""
+        pattern = ".*".join(map(re.escape, self.output.strip().split("…")))
+        return not self.output or re.fullmatch(pattern, output.strip(), re.DOTALL) is not None
+
+
+def read_commands(text: str) -> Iterator[Command]:
+    """Return every command in order; a Python example is one too."""
+    for language, block in FENCED.findall(text):
+        if language == "python":
+            output = "\n".join(PYTHON_OUTPUT.findall(block))
+            yield Command(f"python -c {shlex.quote(block)}", output)
+        elif language:
+            assert language == "console", f"{language} blocks are not run; use console or python"
+            lead, *commands = re.split(r"^\$ ", block, flags=re.MULTILINE)
+            assert not lead, f"not a command: {lead}"
+            yield from (Command(*command.split("\n", 1)) for command in commands)
+        else:
+            assert "$ " not in block, "a command in a plain block is not run; use console"
+
+
+class Visitor:
+    """Someone who follows the README: one terminal for the server, one for the rest."""
+
+    def __init__(self, folder: Path, origin: Path) -> None:
+        self._origin = origin
+        self._folder = folder
+        self._log = folder / "log"
+        self._state = "set -euo pipefail"
+        self._server: subprocess.Popen[bytes] | None = None
+        self._environment = visitor_environment() | {
+            "BENTOML_HOME": str(folder / "bentoml"),
+            "SST2_DIR": str(folder / "sst2"),
+            "TEXTCLF_DRAIN_SECONDS": "0",
+        }
+        self._use_a_free_port()
+
+    def clone(self, command: Command) -> None:
+        """Clone this checkout in place of the address; then put the download by hand there."""
+        self.stay(Command(re.sub(r"https://\S+", shlex.quote(str(self._origin)), command.text)))
+        tiny = write_roberta(self._folder / "roberta-base")
+        tiny.graph.rename(self._folder / "roberta-sequence-classification-9.onnx")
+
+    def stay(self, command: Command) -> None:
+        """Run a command whose effect on the terminal later commands rely on."""
+        self.run(command)
+        folder = re.search(r"cd (\S+)$", command.text)
+        if folder:
+            self._folder /= folder[1]
+        else:
+            self._state += f"; {command.text}"
+
+    def run(self, command: Command) -> None:
+        """Run a command to its end and compare what it prints."""
+        with self._log.open("wb") as stderr:
+            run = subprocess.run(
+                self._shell(command), cwd=self._folder, env=self._environment, check=False,
+                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, text=True,
+            )  # fmt: skip
+
+        assert run.returncode == 0, f"{command.text}\n{run.stdout}{self._log.read_text()}"
+        assert command.shows(run.stdout), f"{command.text}\n{run.stdout}"
+
+    def serve(self, command: Command) -> None:
+        """Start a server in the other terminal, after stopping the one that runs there."""
+        self.stop()
+        self._use_a_free_port()
+        log = self._log.with_name("server-log")
+        with log.open("wb") as output:
+            self._server = subprocess.Popen(
+                self._shell(command, "exec "), cwd=self._folder, env=self._environment,
+                stdout=output, stderr=subprocess.STDOUT,
+            )  # fmt: skip
+        served = Served(f"http://127.0.0.1:{self._port}", self._server, log)
+        served.wait_for_status("/readyz", 200)
+
+    def look_up(self, command: Command) -> None:
+        """A command that needs hours and packages no lock has: its script knows its options."""
+        path, *arguments = shlex.split(command.text)
+        script = self._folder / path
+
+        assert os.access(script, os.X_OK)
+        assert all(f'"{a}"' in script.read_text() for a in arguments if a.startswith("--"))
+
+    def leave_to_ci(self, command: Command) -> None:
+        """A command that would run this test again has to be one that CI runs."""
+        assert f"\nstep {command.text}\n" in (PROJECT / ".ci" / "run").read_text()
+        assert f"run: {command.text}\n" in (PROJECT / ".github/workflows/ci.yml").read_text()
+
+    def stop(self) -> None:
+        """Stop the server, if one runs."""
+        if self._server is not None:
+            self._server.terminate()
+            self._server.wait(timeout=30)
+            self._server = None
+
+    def _shell(self, command: Command, lead: str = "") -> list[str]:
+        text = command.text.replace("127.0.0.1:3000", f"127.0.0.1:{self._port}")
+        return ["bash", "-c", f"{self._state}; {lead}{text}"]
+
+    def _use_a_free_port(self) -> None:
+        self._port = free_port()
+        self._environment |= {"PORT": str(self._port), "BENTOML_PORT": str(self._port)}
+
+
+RULES: dict[str, Callable[[Visitor, Command], None]] = {
+    r"git clone https://\S+ && cd textclf": Visitor.clone,
+    r"source \S+": Visitor.stay,
+    r"make serve|bentoml serve": Visitor.serve,
+    r"make test|make check": Visitor.leave_to_ci,
+    r"curl .* http://127\.0\.0\.1:3000/\S+": Visitor.run,
+    r"(?s)python -c .*": Visitor.run,
+    r"bentoml (build|models list)": Visitor.run,
+    r"scripts/(import|evaluate)_model\.py .*": Visitor.run,
+    r"scripts/train_reference\.py .*": Visitor.look_up,
+}
+
+
+def rule(command: Command) -> Callable[[Visitor, Command], None]:
+    """Return what to do with a command."""
+    rules = [rule for pattern, rule in RULES.items() if re.fullmatch(pattern, command.text)]
+    assert len(rules) == 1, f"add a rule that runs: {command.text}"
+    return rules[0]
+
+
+@pytest.fixture
+def visitor(origin: Path, tmp_path: Path) -> Iterator[Visitor]:
+    """Return a visitor with an empty folder, and what the README asks to have at hand."""
+    (tmp_path / "sst2").mkdir()
+    (tmp_path / "sst2" / "test.tsv").write_text("sentence\tlabel\ngood film\t1\nbad film\t0\n")
+    visitor = Visitor(tmp_path, origin)
+    try:
+        yield visitor
+    finally:
+        visitor.stop()
+
+
+def test_the_commands_work_as_shown(visitor: Visitor) -> None:
+    """Each command, run after the ones before it, succeeds and prints what is shown."""
+    for run, command in [(rule(command), command) for command in read_commands(README)]:
+        run(visitor, command)
+
+
+@pytest.mark.parametrize("text", ["rm -rf /", "curl http://example.com", "make image"])
+def test_a_command_without_a_rule_fails(text: str) -> None:
+    """Nobody adds a command to the README that no test runs."""
+    with pytest.raises(AssertionError, match="add a rule"):
+        rule(Command(text))
+
+
+def test_the_settings_table_is_the_settings() -> None:
+    """The table holds every setting as it is; run scripts/render_settings.py after a change."""
+    assert render_settings.with_settings(README) == README
+    assert "TEXTCLF_MODEL" in README
+
+
+def test_the_settings_table_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever stands between the markers is replaced, and nothing else is."""
+    copy = tmp_path / "README.md"
+    copy.write_text(README.replace("TEXTCLF_MODEL", "outdated"), "utf-8")
+    monkeypatch.setattr(render_settings, "README", copy)
+
+    assert render_settings.main() == 0
+    assert copy.read_text("utf-8") == README
+
+
+def test_the_error_table_has_every_status() -> None:
+    """Each status a client can get has one row."""
+    rows = [int(status) for status in re.findall(r"^\| (\d{3}) \|", README, re.MULTILINE)]
+    below = [error.http_status for error in RequestError.__subclasses__()]
+
+    assert rows == sorted([RequestError.http_status, *below])
+
+
+def test_the_layout_is_there() -> None:
+    """Each path that the layout names exists."""
+    (layout,) = re.findall(r"## Layout\n\n```\n(.*?)```", README, re.DOTALL)
+    paths = [line.split()[0] for line in layout.splitlines()]
+
+    assert [path for path in paths if not (PROJECT / path).exists()] == []
+
+
+def test_the_readme_fits() -> None:
+    """It is read in one go: 150 lines at the most."""
+    assert len(README.splitlines()) <= 150

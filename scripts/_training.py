@@ -1,0 +1,295 @@
+"""Fine-tuning of an encoder on labelled texts, repeatable and resumable, and its export."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import math
+import random
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import onnx
+import torch
+from tokenizers import Tokenizer
+from torch import nn
+from torch.nn.functional import cross_entropy
+from torch.nn.utils.rnn import pad_sequence
+from tqdm import tqdm
+from transformers import AutoModel
+
+from textclf.errors import DataFileError, GraphError
+from textclf.evaluation import LabelledText
+
+CHECKPOINT = "checkpoint.pt"
+CHECKPOINT_STEPS = 500
+BATCHES_PER_POOL = 50  # batches are cut from texts sorted by length, this many at a time
+AVERAGING_STEPS = 10  # the average moves every so many steps: moving it costs as much as a step
+
+OPSET = 20  # the first with Gelu, which others spell out in five operators
+
+Example = tuple[list[int], int]
+
+
+def _setting(default: Any, meaning: str) -> Any:
+    return field(default=default, metadata={"help": meaning})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    """What decides the weights, given the encoder and the data.
+
+    Each field says what it is in its metadata, which the command line shows.
+    """
+
+    epochs: int = _setting(3, "passes over the data")
+    batch_texts: int = _setting(32, "texts in a step")
+    learning_rate: float = _setting(5e-5, "peak, after which it falls linearly to 0")
+    layer_decay: float = _setting(
+        1.0, "learning rate of a layer as a share of that of the layer above"
+    )
+    warmup_share: float = _setting(0.06, "share of the steps in which the learning rate rises")
+    weight_decay: float = _setting(0.01, "of matrices; biases and norms have none")
+    dropout: float = _setting(0.1, "in the encoder and before the last product")
+    word_dropout: float = _setting(0.0, "share of the tokens that are masked")
+    averaging: float = _setting(0.998, "share of the average of the weights that each step keeps")
+    max_tokens: int = _setting(128, "longest input, special tokens included")
+    seed: int = _setting(1, "of the order of the texts, of dropout and of the new weights")
+    threads: int = _setting(2, "cores; another number rounds differently")
+    bfloat16: bool = _setting(
+        default=True, meaning="multiply in bfloat16, twice as fast on a CPU that has it"
+    )
+
+
+class TextEncoderClassifier(nn.Module):  # type: ignore[misc]  # torch is not there to be checked
+    """An encoder, the mean of its last hidden states over the tokens, and one product."""
+
+    def __init__(self, encoder: str, *, labels: int, dropout: float) -> None:
+        super().__init__()
+        self.encoder = AutoModel.from_pretrained(
+            encoder,
+            hidden_dropout_prob=dropout,
+            attention_probs_dropout_prob=dropout,
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.output = nn.Linear(self.encoder.config.hidden_size, labels)
+        nn.init.normal_(self.output.weight, std=0.02)
+        nn.init.zeros_(self.output.bias)
+
+    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
+        """Return logits of shape ``(texts, labels)`` for ids and mask of ``(texts, tokens)``."""
+        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
+        mask = attention_mask.unsqueeze(-1).to(states.dtype)
+        mean = (states * mask).sum(dim=1) / mask.sum(dim=1)
+        logits: torch.Tensor = self.output(self.dropout(mean))
+        return logits
+
+
+def train(  # noqa: PLR0913  # what decides the weights, by name
+    encoder: str,
+    tokenizer: Tokenizer,
+    texts: Sequence[LabelledText],
+    *,
+    labels: int,
+    recipe: Recipe,
+    work: Path,
+) -> TextEncoderClassifier:
+    """Fine-tune ``encoder`` and return it with averaged weights, in evaluation mode.
+
+    The state is kept in ``work`` every ``CHECKPOINT_STEPS`` steps; the same call takes it up again
+    and ends with the same weights as one that was never interrupted.
+
+    Args:
+        encoder: Model id or folder of a Hugging Face encoder.
+        tokenizer: Of that encoder, with neither padding nor truncation.
+        texts: What to learn from.
+        labels: How many labels there are.
+        recipe: Everything else that decides the weights.
+        work: Existing folder for the checkpoint.
+
+    Raises:
+        DataFileError: The checkpoint in ``work`` belongs to another run.
+    """
+    torch.set_num_threads(recipe.threads)
+    torch.use_deterministic_algorithms(mode=True)
+    torch.manual_seed(recipe.seed)
+    tokenizer.enable_truncation(recipe.max_tokens)
+    encodings = tokenizer.encode_batch([text.text for text in texts])
+    examples = [(e.ids, text.label) for e, text in zip(encodings, texts, strict=True)]
+    run = _Run(TextEncoderClassifier(encoder, labels=labels, dropout=recipe.dropout), recipe)
+    run.mask_token_id = tokenizer.token_to_id("[MASK]") or tokenizer.token_to_id("<mask>")
+    checkpoint = work / CHECKPOINT
+    run.fit(examples, checkpoint)
+    run.model.load_state_dict(run.average)
+    run.model.eval()
+    return run.model
+
+
+def export(model: TextEncoderClassifier) -> onnx.ModelProto:
+    """Return the graph of a model: input_ids and attention_mask in, logits out.
+
+    Both inputs are int64 of shape ``(batch, sequence)``, both dynamic.
+
+    Raises:
+        GraphError: torch exported nothing.
+    """
+    # Scaled dot product attention would become operators that no fusion of onnxruntime knows.
+    model.encoder.set_attn_implementation("eager")
+    ids = torch.tensor([[101, 2023, 2003, 102], [101, 102, 0, 0]])
+    axes = {0: "batch", 1: "sequence"}
+    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, in vain
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # both inputs share their axes, which it finds remarkable
+        program = torch.onnx.export(
+            model,
+            (ids, (ids > 0).long()),
+            input_names=["input_ids", "attention_mask"],
+            output_names=["logits"],
+            dynamic_shapes={"input_ids": axes, "attention_mask": axes},
+            opset_version=OPSET,
+            dynamo=True,
+            verbose=False,
+        )
+    if program is None:
+        raise GraphError("torch exported nothing; install the versions at the top of this script")
+    graph: onnx.ModelProto = program.model_proto
+    for part in (graph, graph.graph, *graph.graph.node, *graph.graph.value_info):
+        part.ClearField("metadata_props")  # stack traces with the folders of this machine
+    return graph
+
+
+class _Run:
+    """The state of one training run."""
+
+    def __init__(self, model: TextEncoderClassifier, recipe: Recipe) -> None:
+        model.train()
+        self.model = model
+        self.average = {name: value.clone() for name, value in model.state_dict().items()}
+        self.mask_token_id: int | None = None
+        self._recipe = recipe
+        self._optimizer = torch.optim.AdamW(_parameter_groups(model, recipe), fused=True)
+        self._rates = [group["lr"] for group in self._optimizer.param_groups]
+        self._step = 0
+
+    def fit(self, examples: Sequence[Example], checkpoint: Path) -> None:
+        """Take the steps that are left."""
+        steps_per_epoch = math.ceil(len(examples) / self._recipe.batch_texts)
+        steps = steps_per_epoch * self._recipe.epochs
+        data = hashlib.sha256(repr(examples).encode()).hexdigest()
+        identity = {**asdict(self._recipe), "data": data}
+        if checkpoint.is_file():
+            self._restore(checkpoint, identity)
+        progress = tqdm(total=steps, initial=self._step, unit="step", disable=None, smoothing=0.02)
+        while self._step < steps:
+            epoch, done = divmod(self._step, steps_per_epoch)
+            for batch in list(_batches(examples, self._recipe, epoch))[done:]:
+                self._train_on(batch, steps)
+                progress.update()
+                if self._step % CHECKPOINT_STEPS == 0 or self._step == steps:
+                    self._save(checkpoint, identity)
+        progress.close()
+
+    def _train_on(self, batch: Sequence[Example], steps: int) -> None:
+        share = _learning_rate_share(self._step / steps, self._recipe.warmup_share)
+        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate * share
+        input_ids, mask, labels = _tensors(batch, self.model.encoder.config.pad_token_id)
+        if self._recipe.word_dropout and self.mask_token_id is not None:
+            dropped = (torch.rand(mask.shape) < self._recipe.word_dropout) & (mask == 1)
+            dropped[:, 0] = False
+            input_ids = input_ids.masked_fill(dropped, self.mask_token_id)
+        with torch.autocast("cpu", torch.bfloat16, enabled=self._recipe.bfloat16):
+            logits = self.model(input_ids, mask)
+        torch.autograd.backward(cross_entropy(logits.float(), labels))
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        self._step += 1
+        if self._step % AVERAGING_STEPS == 0:
+            self._move_average()
+
+    def _move_average(self) -> None:
+        warm = (1 + self._step) / (10 * AVERAGING_STEPS + self._step)  # young weights fade fast
+        keep = min(self._recipe.averaging**AVERAGING_STEPS, warm)
+        with torch.no_grad():
+            for name, value in self.model.state_dict().items():
+                if value.is_floating_point():
+                    self.average[name].lerp_(value, 1 - keep)
+
+    def _save(self, path: Path, identity: dict[str, Any]) -> None:
+        unfinished = path.with_suffix(".unfinished")
+        state = {
+            "identity": identity,
+            "step": self._step,
+            "model": self.model.state_dict(),
+            "average": self.average,
+            "optimizer": self._optimizer.state_dict(),
+            "random": torch.get_rng_state(),
+        }
+        torch.save(state, unfinished)
+        unfinished.replace(path)  # a checkpoint is whole or it is not there
+
+    def _restore(self, path: Path, identity: dict[str, Any]) -> None:
+        state = torch.load(path, weights_only=True)
+        if state["identity"] != identity:
+            raise DataFileError(f"{path} belongs to another run; delete it or name another --work")
+        self._step = state["step"]
+        self.model.load_state_dict(state["model"])
+        self.average = state["average"]
+        self._optimizer.load_state_dict(state["optimizer"])
+        torch.set_rng_state(state["random"])
+
+
+def _parameter_groups(model: TextEncoderClassifier, recipe: Recipe) -> list[dict[str, Any]]:
+    """Group the parameters by depth, with a lower learning rate the deeper they lie."""
+    layers = model.encoder.config.num_hidden_layers
+    groups: dict[tuple[int, bool], list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        depth = 0
+        if name.startswith("encoder.embeddings."):
+            depth = layers + 1
+        elif ".layer." in name:
+            depth = layers - int(name.split(".layer.")[1].split(".")[0])
+        groups.setdefault((depth, parameter.ndim > 1), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": recipe.learning_rate * recipe.layer_decay**depth,
+            "weight_decay": recipe.weight_decay if is_matrix else 0.0,
+        }
+        for (depth, is_matrix), parameters in groups.items()
+    ]
+
+
+def _learning_rate_share(progress: float, warmup: float) -> float:
+    return progress / warmup if progress < warmup else (1 - progress) / (1 - warmup)
+
+
+def _batches(
+    examples: Sequence[Example], recipe: Recipe, epoch: int
+) -> Iterator[Sequence[Example]]:
+    """Yield an epoch's batches, each of texts of like length, in random order."""
+    order = random.Random(f"{recipe.seed}-{epoch}")  # noqa: S311  # the order is no secret
+    shuffled = list(examples)
+    order.shuffle(shuffled)
+    size = recipe.batch_texts
+    batches = []
+    for start in range(0, len(shuffled), size * BATCHES_PER_POOL):
+        pool = sorted(shuffled[start : start + size * BATCHES_PER_POOL], key=lambda e: len(e[0]))
+        batches += [pool[i : i + size] for i in range(0, len(pool), size)]
+    order.shuffle(batches)
+    yield from batches
+
+
+def _tensors(
+    batch: Sequence[Example], pad_token_id: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Return ids and mask of shape ``(texts, longest)`` and labels of shape ``(texts,)``."""
+    ids = [torch.tensor(example[0]) for example in batch]
+    input_ids = pad_sequence(ids, batch_first=True, padding_value=pad_token_id)
+    ones = [torch.ones_like(row) for row in ids]
+    mask = pad_sequence(ones, batch_first=True)
+    return input_ids, mask, torch.tensor([example[1] for example in batch])

@@ -1,35 +1,34 @@
-"""Fine-tuning of an encoder on labelled texts, repeatable and resumable, and its export."""
+"""Fine-tuning of an encoder on labelled texts, repeatable and resumable."""
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import math
+import multiprocessing
+import os
 import random
-import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, field
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-import onnx
 import torch
 from tokenizers import Tokenizer
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torch.nn.utils.rnn import pad_sequence
 from tqdm import tqdm
-from transformers import AutoModel
 
-from textclf.errors import DataFileError, GraphError
+from scripts._encoder import TextEncoderClassifier
+from textclf.errors import DataFileError
 from textclf.evaluation import LabelledText
 
 CHECKPOINT = "checkpoint.pt"
 CHECKPOINT_STEPS = 500
 BATCHES_PER_POOL = 50  # batches are cut from texts sorted by length, this many at a time
 AVERAGING_STEPS = 10  # the average moves every so many steps: moving it costs as much as a step
-
-OPSET = 20  # the first with Gelu, which others spell out in five operators
 
 Example = tuple[list[int], int]
 
@@ -54,38 +53,63 @@ class Recipe:
     warmup_share: float = _setting(0.06, "share of the steps in which the learning rate rises")
     weight_decay: float = _setting(0.01, "of matrices; biases and norms have none")
     dropout: float = _setting(0.1, "in the encoder and before the last product")
-    word_dropout: float = _setting(0.0, "share of the tokens that are masked")
+    word_dropout: float = _setting(0.15, "share of the tokens that are masked")
     averaging: float = _setting(0.998, "share of the average of the weights that each step keeps")
     max_tokens: int = _setting(128, "longest input, special tokens included")
     seed: int = _setting(1, "of the order of the texts, of dropout and of the new weights")
-    threads: int = _setting(2, "cores; another number rounds differently")
+    threads: int = _setting(1, "cores of one training; another number rounds differently")
     bfloat16: bool = _setting(
         default=True, meaning="multiply in bfloat16, twice as fast on a CPU that has it"
     )
 
 
-class TextEncoderClassifier(nn.Module):  # type: ignore[misc]  # torch is not there to be checked
-    """An encoder, the mean of its last hidden states over the tokens, and one product."""
+def train_soup(  # noqa: PLR0913  # what decides the weights, by name
+    encoder: str,
+    tokenizer: Tokenizer,
+    texts: Sequence[LabelledText],
+    *,
+    labels: int,
+    recipe: Recipe,
+    runs: int,
+    work: Path,
+) -> TextEncoderClassifier:
+    """Fine-tune with ``runs`` seeds, the recipe's and those that follow it; average the weights.
 
-    def __init__(self, encoder: str, *, labels: int, dropout: float) -> None:
-        super().__init__()
-        self.encoder = AutoModel.from_pretrained(
-            encoder,
-            hidden_dropout_prob=dropout,
-            attention_probs_dropout_prob=dropout,
-        )
-        self.dropout = nn.Dropout(dropout)
-        self.output = nn.Linear(self.encoder.config.hidden_size, labels)
-        nn.init.normal_(self.output.weight, std=0.02)
-        nn.init.zeros_(self.output.bias)
+    As many trainings run at once as there are CPUs. Arguments and errors are those of ``train``;
+    each training has a folder of its own in ``work``.
 
-    def forward(self, input_ids: torch.Tensor, attention_mask: torch.Tensor) -> torch.Tensor:
-        """Return logits of shape ``(texts, labels)`` for ids and mask of ``(texts, tokens)``."""
-        states = self.encoder(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state
-        mask = attention_mask.unsqueeze(-1).to(states.dtype)
-        mean = (states * mask).sum(dim=1) / mask.sum(dim=1)
-        logits: torch.Tensor = self.output(self.dropout(mean))
-        return logits
+    Source: https://arxiv.org/abs/2203.05482
+    """
+    one = partial(_train_seed, encoder, tokenizer, texts, labels, recipe, work)
+    seeds = range(recipe.seed, recipe.seed + runs)
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
+        states = list(pool.map(one, seeds))
+    model = TextEncoderClassifier(encoder, labels=labels, dropout=recipe.dropout)
+    model.load_state_dict({name: _mean([s[name] for s in states]) for name in states[0]})
+    model.eval()
+    return model
+
+
+def _train_seed(  # noqa: PLR0913, PLR0917  # in the order of train_soup, the seed last
+    encoder: str,
+    tokenizer: Tokenizer,
+    texts: Sequence[LabelledText],
+    labels: int,
+    recipe: Recipe,
+    work: Path,
+    seed: int,
+) -> dict[str, torch.Tensor]:
+    folder = work / f"seed-{seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    seeded = replace(recipe, seed=seed)
+    model = train(encoder, tokenizer, texts, labels=labels, recipe=seeded, work=folder)
+    state: dict[str, torch.Tensor] = model.state_dict()
+    return state
+
+
+def _mean(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
+    return torch.stack(list(tensors)).mean(dim=0) if tensors[0].is_floating_point() else tensors[0]
 
 
 def train(  # noqa: PLR0913  # what decides the weights, by name
@@ -128,39 +152,6 @@ def train(  # noqa: PLR0913  # what decides the weights, by name
     return run.model
 
 
-def export(model: TextEncoderClassifier) -> onnx.ModelProto:
-    """Return the graph of a model: input_ids and attention_mask in, logits out.
-
-    Both inputs are int64 of shape ``(batch, sequence)``, both dynamic.
-
-    Raises:
-        GraphError: torch exported nothing.
-    """
-    # Scaled dot product attention would become operators that no fusion of onnxruntime knows.
-    model.encoder.set_attn_implementation("eager")
-    ids = torch.tensor([[101, 2023, 2003, 102], [101, 102, 0, 0]])
-    axes = {0: "batch", 1: "sequence"}
-    logging.getLogger("torch.onnx").setLevel(logging.ERROR)  # it misses torchvision, in vain
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # both inputs share their axes, which it finds remarkable
-        program = torch.onnx.export(
-            model,
-            (ids, (ids > 0).long()),
-            input_names=["input_ids", "attention_mask"],
-            output_names=["logits"],
-            dynamic_shapes={"input_ids": axes, "attention_mask": axes},
-            opset_version=OPSET,
-            dynamo=True,
-            verbose=False,
-        )
-    if program is None:
-        raise GraphError("torch exported nothing; install the versions at the top of this script")
-    graph: onnx.ModelProto = program.model_proto
-    for part in (graph, graph.graph, *graph.graph.node, *graph.graph.value_info):
-        part.ClearField("metadata_props")  # stack traces with the folders of this machine
-    return graph
-
-
 class _Run:
     """The state of one training run."""
 
@@ -182,7 +173,16 @@ class _Run:
         identity = {**asdict(self._recipe), "data": data}
         if checkpoint.is_file():
             self._restore(checkpoint, identity)
-        progress = tqdm(total=steps, initial=self._step, unit="step", disable=None, smoothing=0.02)
+        seed = self._recipe.seed
+        progress = tqdm(
+            desc=f"seed {seed}",
+            position=seed % (os.cpu_count() or 1),
+            total=steps,
+            initial=self._step,
+            unit="step",
+            disable=None,
+            smoothing=0.02,
+        )
         while self._step < steps:
             epoch, done = divmod(self._step, steps_per_epoch)
             for batch in list(_batches(examples, self._recipe, epoch))[done:]:

@@ -135,7 +135,10 @@ def _read_text(folder: Path, name: str) -> str:
     try:
         return path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as exc:
-        raise ArtifactError(f"cannot read {path}: {exc}; is {folder} a classifier folder?") from exc
+        raise ArtifactError(
+            f"cannot read {path}: {exc}; is {folder} a classifier folder? "
+            "Import one or set TEXTCLF_MODEL to another"
+        ) from exc
 
 
 def _parse(model: type[_M], where: object, content: str) -> _M:

@@ -29,7 +29,8 @@
         ├── InvalidRequestError            exit 37, status 422
         ├── QueueFullError                 exit 38, status 429
         ├── NotReadyError                  exit 39, status 503
-        └── DeadlineExceededError          exit 40, status 504
+        ├── DeadlineExceededError          exit 40, status 504
+        └── ClientGoneError                exit 41, status 499
 
 ``exit_code`` is what a script exits with; ``http_status`` is what a client sees. A message says
 what failed, which object it was and what to do next.
@@ -234,3 +235,10 @@ class DeadlineExceededError(RequestError):
 
     exit_code = 40
     http_status = 504
+
+
+class ClientGoneError(RequestError):
+    """The client closed the connection; the status, which is nginx's, is for the log alone."""
+
+    exit_code = 41
+    http_status = 499

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -128,6 +129,8 @@ def _scratch_folder() -> Iterator[Path]:
         with TemporaryDirectory(prefix="textclf-import-") as folder:
             yield Path(folder)
     except OSError as exc:
+        if gettempdir() not in str(exc.filename) and exc.errno != errno.ENOSPC:
+            raise ModelImportError(f"cannot read the model: {exc}; mend that and retry") from exc
         raise ModelImportError(
             f"cannot write a draft of the model below {gettempdir()}: {exc}; free some space there "
             "or set TMPDIR to another folder"
@@ -234,9 +237,9 @@ def _lineage(content: dict[str, str | None]) -> Lineage:
         Tag("sentiment", f"{name}-{number}".lower())
     except ValueError as exc:  # pydantic's is one too
         raise ModelImportError(
-            f"name {name!r} and version {number!r} make no store tag: use letters, digits and . _ -"
-            " in at most 62 characters, with a letter or a digit at both ends; give --name and "
-            "--version"
+            f"name {name!r} and version {number!r} make no store tag: use lower-case letters "
+            "(in a version any), digits and . _ - in at most 62 characters together, with a letter "
+            "or a digit at both ends; give --name and --version"
         ) from exc
     return lineage
 

@@ -11,6 +11,7 @@ from typing import Annotated, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from textclf.errors import SettingsError
+from textclf.schema import MAX_TEXTS
 
 PREFIX = "TEXTCLF_"
 _NOT_SETTINGS = {"TEXTCLF_REQUIRE_ALL"}  # read by the tests only
@@ -33,7 +34,7 @@ class Settings(BaseModel):
     ] = 0
     max_batch_texts: Annotated[int, Field(ge=1, le=64, description="Most texts in one batch.")] = 8
     max_queue_texts: Annotated[
-        int, Field(ge=1, description="Most texts waiting or running; beyond it 429.")
+        int, Field(ge=MAX_TEXTS, description="Most texts waiting or running; beyond it 429.")
     ] = 1024
     max_body_bytes: Annotated[
         int, Field(ge=2, description="Largest request body; beyond it 413.")

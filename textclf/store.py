@@ -150,7 +150,7 @@ def _holds(store: Path, artifact: Artifact) -> bool:
     if not folder.exists():
         return False
     try:
-        held = read_artifact(folder)
+        held = _read_whole(folder)
     except ArtifactError as exc:
         raise TagTakenError(
             f"the store has a damaged {artifact.tag} ({exc}); remove it with `bentoml models "
@@ -164,6 +164,12 @@ def _holds(store: Path, artifact: Artifact) -> bool:
             f"{', '.join(differing)}); give another --version"
         )
     return True
+
+
+def _read_whole(folder: Path) -> Artifact:
+    if not (folder / _MODEL_YAML).is_file():
+        raise ArtifactError(f"{folder / _MODEL_YAML} is missing")
+    return read_artifact(folder)
 
 
 def _content(artifact: Artifact) -> dict[str, Any]:

@@ -95,12 +95,21 @@ def convert_tokenizer(
     tokenizer.no_padding()
     tokenizer.no_truncation()
     tokenizer.save(str(target))
-    longest = config["tokenizer_config.json"].get("model_max_length") or DEFAULT_MAX_TOKENS
     return ConvertedTokenizer(
         pad_token_id=pad_token_id,
-        max_tokens=max_tokens or min(DEFAULT_MAX_TOKENS, int(longest)),
+        max_tokens=max_tokens or _longest_input(config["tokenizer_config.json"], folder),
         adds_special_tokens=tokenizer.num_special_tokens_to_add(is_pair=False) > 0,
     )
+
+
+def _longest_input(config: dict[str, Any], folder: Path) -> int:
+    longest = config.get("model_max_length") or DEFAULT_MAX_TOKENS
+    if not isinstance(longest, int | float) or longest < 2:
+        raise TokenizerError(
+            f"model_max_length of tokenizer_config.json in {folder} is {longest!r}, no number of "
+            "tokens; mend it or give --max-tokens"
+        )
+    return int(min(DEFAULT_MAX_TOKENS, longest))
 
 
 def vocabulary_ids(path: Path) -> set[int]:

@@ -155,6 +155,8 @@ def _try_longest(graph: Graph, tokenizer: Tokenizer, max_tokens: int) -> None:
         _scores(graph, [longest])
     except GraphError as exc:
         runs = _longest_that_runs(graph, longest)
+        if runs < 2:
+            raise GraphError(f"the graph fails on every text: {exc}") from exc
         raise GraphError(
             f"the graph fails on {len(longest)} tokens, and runs on {runs} at the most; import it "
             f"with --max-tokens {runs}"

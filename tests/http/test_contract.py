@@ -243,3 +243,9 @@ def test_head_of_a_probe_has_no_body(client: httpx.Client) -> None:
 
     assert response.status_code == 200
     assert response.content == b""
+
+
+@pytest.mark.parametrize("given", ["bytes=99999999-", "bytes=abc"])
+def test_range_of_an_asset_is_ignored(client: httpx.Client, given: str) -> None:
+    """A range that cannot be had is no fault of ours: the whole asset is."""
+    assert client.get("/static_content/index.css", headers={"Range": given}).status_code == 200

@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
 import pytest
 
 from tests.http.serving import PROJECT, Served, free_port, serve
 from tests.http.test_contract import assert_problem, post
 from tests.http.test_limits import SLOW
+from textclf import store
 from textclf.artifact import (
     GOLDEN,
     GRAPH,
@@ -113,15 +118,20 @@ def start_badly(home: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+def wait_for_progress(served: Served, client: httpx.Client, *, requests: int) -> None:
+    """Wait until that many requests have texts that wait or run."""
+    served.wait_for(
+        lambda: f"textclf_requests_in_progress {requests}.0" in client.get("/metrics").text,
+        f"{requests} requests were never seen in progress",
+    )
+
+
 def test_sigterm_drains(tmp_path: Path) -> None:
     """Requests in flight are answered, new ones get 503 for the grace period, then exit 0."""
     with serve(tmp_path, DRAIN_SECONDS="2", INFERENCE_THREADS="1") as served:
         with served.client() as client, ThreadPoolExecutor(1) as pool:
             in_flight = pool.submit(post, client, "/classify", SLOW)
-            served.wait_for(
-                lambda: "textclf_requests_in_progress 1.0" in client.get("/metrics").text,
-                "the request was never seen in progress",
-            )
+            wait_for_progress(served, client, requests=1)
             served.terminate()
             refusal = served.wait_for_status("/readyz", 503)
             refused = post(client, "/predict", ["good"])
@@ -138,10 +148,64 @@ def test_sigterm_drains(tmp_path: Path) -> None:
     assert exit_code == 0
 
 
-def test_the_store_comes_before_the_reference(tmp_path: Path, reference: Artifact) -> None:
-    """A clone with an empty store serves the model that came with it, and says so."""
+def test_a_client_that_leaves_takes_its_work_along(tmp_path: Path) -> None:
+    """Its texts give their place in the queue to those who still wait."""
+    with serve(tmp_path, INFERENCE_THREADS="1") as served, served.client() as client:
+        with pytest.raises(httpx.ReadTimeout):
+            httpx.post(f"{served.url}/classify", json=SLOW, timeout=0.2)
+
+        wait_for_progress(served, client, requests=0)
+        log = served.wait_for_log('"status": 499')
+    assert '"status": 200' not in log
+
+
+def test_an_unfinished_request_does_not_hold_up_the_end(tmp_path: Path) -> None:
+    """A body that never comes is given up at the deadline, and the process ends with 0."""
+    with (
+        serve(tmp_path, REQUEST_TIMEOUT_SECONDS="1") as served,
+        unfinished_request(served) as connection,
+    ):
+        served.terminate()
+
+        assert served.process.wait(timeout=20) == 0
+        assert connection.recv(4096).startswith(b"HTTP/1.1 504 ")
+
+
+@contextmanager
+def unfinished_request(served: Served) -> Iterator[socket.socket]:
+    """Send a request but for the end of its body, once the server has begun to read it."""
+    address = ("127.0.0.1", httpx.URL(served.url).port)
+    with socket.create_connection(address, timeout=30) as connection:
+        connection.sendall(
+            b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+            b"Expect: 100-continue\r\nContent-Length: 8\r\n\r\n"
+        )
+        assert connection.recv(4096).startswith(b"HTTP/1.1 100 ")
+        connection.sendall(b'["go')
+        yield connection
+
+
+def test_an_empty_store_leaves_the_reference(service: Served, reference: Artifact) -> None:
+    """A fresh clone serves the model that came with it, and says so."""
+    response = service.wait_for_status("/readyz", 200)
+
+    assert response.headers["x-model"] == reference.tag
+    assert "serving the reference model" in service.log.read_text()
+
+
+def test_the_store_comes_before_the_reference(
+    tmp_path: Path, classifier_folder: Path, bentoml_home: Path
+) -> None:
+    """What was imported is served, here from the store that `serve` uses."""
+    committed = store.commit(read_artifact(classifier_folder))
+    assert committed.path.is_relative_to(bentoml_home)
+
     with serve(tmp_path) as served:
-        response = served.wait_for_status("/readyz", 200)
-        assert response.headers["x-model"] == reference.tag
-        assert "serving the reference model" in served.log.read_text()
-        assert read_artifact(reference.folder).tag == reference.tag
+        assert served.wait_for_status("/readyz", 200).headers["x-model"] == committed.tag
+
+
+def test_a_folder_that_cannot_be_read_is_not_shown(tmp_path: Path) -> None:
+    """Paths of the host are no business of a client's."""
+    with serve(tmp_path, ready=False, MODEL=str(tmp_path / "nowhere")) as served:
+        assert_never_ready(served)
+        assert "nowhere" not in str(served.wait_for_status("/livez", 200).headers)

@@ -62,9 +62,10 @@ def call(classifier_folder: Path) -> Callable[..., httpx.Response]:
         (raising_after_500, 500),
         (PlainTextResponse(TEXT, 502), 500),
         (PlainTextResponse(TEXT, 404), 404),
+        (PlainTextResponse(TEXT, 503), 503),
         (PlainTextResponse(TEXT, 403), 500),
     ],
-    ids=["raises", "500 and raises", "502", "404", "a status nobody promised"],
+    ids=["raises", "500 and raises", "502", "404", "503", "a status nobody promised"],
 )
 def test_error_of_what_stands_behind_becomes_a_problem(
     call: Callable[..., httpx.Response], app: ASGIApp, status: int

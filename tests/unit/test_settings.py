@@ -37,12 +37,20 @@ def test_each_variable_is_read() -> None:
     ("environ", "message"),
     [
         ({"TEXTCLF_INFERENCE_THREADS": "many"}, "TEXTCLF_INFERENCE_THREADS: Input should be"),
+        ({"TEXTCLF_MAX_QUEUE_TEXTS": "63"}, "TEXTCLF_MAX_QUEUE_TEXTS: Input should be greater"),
         ({"TEXTCLF_MAX_BODY_BYTES": "0"}, "TEXTCLF_MAX_BODY_BYTES: Input should be greater"),
         ({"TEXTCLF_LOG_LEVEL": "LOUD"}, "TEXTCLF_LOG_LEVEL: Input should be 'DEBUG'"),
         ({"TEXTCLF_MODLE": "x"}, "TEXTCLF_MODLE is not a setting; did you mean TEXTCLF_MODEL?"),
         ({"TEXTCLF_ZZZ": "x"}, "TEXTCLF_ZZZ is not a setting"),
     ],
-    ids=["no number", "out of range", "not a choice", "misspelt", "unknown"],
+    ids=[
+        "no number",
+        "too few",
+        "out of range",
+        "not a choice",
+        "misspelt",
+        "unknown",
+    ],
 )
 def test_bad_variable_is_refused(environ: dict[str, str], message: str) -> None:
     """The message names the variable and what it should be."""

@@ -117,9 +117,10 @@ def test_other_model_under_the_same_tag(
 
 
 @pytest.mark.usefixtures("bentoml_home")
-def test_damaged_model_under_the_same_tag(artifact: Artifact) -> None:
+@pytest.mark.parametrize("name", ["model.onnx", "model.yaml"])
+def test_damaged_model_under_the_same_tag(artifact: Artifact, name: str) -> None:
     """What BentoML's own import leaves when killed is named, with the command to remove it."""
-    (store.commit(artifact).path / "model.onnx").unlink()
+    (store.commit(artifact).path / name).unlink()
 
     with pytest.raises(TagTakenError, match=r"damaged .*bentoml models delete sentiment:tiny-1"):
         store.commit(artifact)

@@ -127,6 +127,19 @@ def test_longest_input(
     assert converted.max_tokens == expected
 
 
+@pytest.mark.parametrize("declared", ["lots", 1])
+def test_longest_input_that_is_none_is_refused(
+    declared: object, classifier_folder: Path, folder: Path
+) -> None:
+    """The message names the file's member and the way round it."""
+    shutil.copy(classifier_folder / "tokenizer.json", folder)
+    config = json.dumps({"model_max_length": declared})
+    (folder / "tokenizer_config.json").write_text(config, "utf-8")
+
+    with pytest.raises(TokenizerError, match=r"model_max_length .*--max-tokens"):
+        convert_tokenizer(folder, folder / "converted.json")
+
+
 @pytest.mark.parametrize(
     ("file", "content", "expected"),
     [

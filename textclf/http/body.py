@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from starlette.types import Receive
 
-from textclf.errors import BodyTooLargeError, MalformedRequestError
+from textclf.errors import BodyTooLargeError, ClientGoneError
 
 
 async def read_body(receive: Receive, headers: Mapping[str, str], *, max_bytes: int) -> bytes:
@@ -14,7 +14,7 @@ async def read_body(receive: Receive, headers: Mapping[str, str], *, max_bytes: 
 
     Raises:
         BodyTooLargeError: It is longer than ``max_bytes``, as declared or as counted.
-        MalformedRequestError: The client went away before its end.
+        ClientGoneError: The client went away before its end.
     """
     declared = headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
@@ -25,7 +25,7 @@ async def read_body(receive: Receive, headers: Mapping[str, str], *, max_bytes: 
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise MalformedRequestError("the connection was closed before the body's end")
+            raise ClientGoneError("the connection was closed before the body's end")
         chunks.append(message.get("body", b""))
         size += len(chunks[-1])
         if size > max_bytes:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pydantic import BaseModel
 from starlette.types import Message, Receive, Scope, Send
 
-from textclf.errors import MethodNotAllowedError, NotFoundError, RequestError
+from textclf.errors import MethodNotAllowedError, NotFoundError, NotReadyError, RequestError
 from textclf.http.lifecycle import Lifecycle
 from textclf.http.problems import MEDIA_TYPE, fault_of_ours, to_problem
 from textclf.telemetry import metrics
@@ -61,6 +61,11 @@ class Exchange:
             raise MethodNotAllowedError(
                 f"this path answers {allowed} only", headers={"Allow": allowed}
             )
+
+    def delegated_scope(self) -> Scope:
+        """Return the scope for BentoML, which has no promised answer to a Range."""
+        headers = [(name, value) for name, value in self.scope["headers"] if name != b"range"]
+        return {**self.scope, "headers": headers}
 
     async def reply(self, content: BaseModel) -> None:
         """Send an answer of 200."""
@@ -125,6 +130,8 @@ def _from_status(status: int) -> RequestError:
     """Translate an answer of the delegated application."""
     if status == 404:
         return _no_such_path()
+    if status == 503:
+        return NotReadyError("not ready; try again in a second", headers={"Retry-After": "1"})
     return fault_of_ours()
 
 

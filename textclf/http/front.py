@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
 
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from textclf.errors import (
+    ClientGoneError,
     DeadlineExceededError,
     MalformedRequestError,
     NotFoundError,
@@ -31,7 +32,7 @@ from textclf.schema import ClassifyRequest, PredictRequest
 from textclf.settings import Settings
 
 _Request = TypeVar("_Request", bound=BaseModel)
-Handler = Callable[[bytes], Awaitable[BaseModel]]
+Handler = Callable[[bytes], Coroutine[Any, Any, BaseModel]]
 
 _LOGGER = logging.getLogger("textclf.front")
 
@@ -104,22 +105,23 @@ class FrontDoor:
             return
         if exchange.path == "/readyz":
             self._lifecycle.require_ready()
-        await self._app(exchange.scope, exchange.receive, exchange.relay)
+        await self._app(exchange.delegated_scope(), exchange.receive, exchange.relay)
 
     async def _handle(self, handler: Handler, exchange: Exchange) -> BaseModel:
         if self._keys is not None:
             self._keys.check(exchange.headers.get("authorization", ""))
         self._lifecycle.require_ready()  # no body is read for nothing
         declared = _require_json(exchange.headers.get("content-type"))
-        body = await read_body(
-            exchange.receive, exchange.headers, max_bytes=self._settings.max_body_bytes
-        )
         try:
             async with asyncio.timeout(self._settings.request_timeout_seconds):
-                return await handler(body)
+                body = await read_body(
+                    exchange.receive, exchange.headers, max_bytes=self._settings.max_body_bytes
+                )
+                return await _unless_gone(handler(body), exchange.receive)
         except TimeoutError as exc:
             raise DeadlineExceededError(
-                f"no answer within {self._settings.request_timeout_seconds:g} s; send fewer texts"
+                f"no answer within {self._settings.request_timeout_seconds:g} s; send fewer texts",
+                headers={"Connection": "close"},  # its body may not have been read
             ) from exc
         except MalformedRequestError as exc:
             if declared:
@@ -135,6 +137,24 @@ class FrontDoor:
             return await endpoint(self._lifecycle, parse_request(request, body))
 
         return handle
+
+
+async def _unless_gone(work: Coroutine[Any, Any, BaseModel], receive: Receive) -> BaseModel:
+    """Return what ``work`` returns; cancel it if the client leaves first.
+
+    Raises:
+        ClientGoneError: The client left.
+    """
+    working = asyncio.ensure_future(work)
+    leaving = asyncio.ensure_future(receive())  # after the body only the disconnect can come
+    try:
+        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
+        if not working.done():
+            raise ClientGoneError("the connection was closed before the answer")
+        return working.result()
+    finally:
+        working.cancel()
+        leaving.cancel()
 
 
 def _require_json(content_type: str | None) -> bool:

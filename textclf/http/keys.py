@@ -47,7 +47,7 @@ class KeyRing:
         return cls(hashes)
 
     def check(self, authorization: str) -> None:
-        """Accept the value of an Authorization header, or refuse it.
+        """Accept the value of an Authorization header, decoded as latin-1, or refuse it.
 
         Every key is compared in constant time, whether or not an earlier one matched.
 
@@ -55,7 +55,7 @@ class KeyRing:
             UnauthorizedError: It is no bearer token, or not one of the keys.
         """
         scheme, _, key = authorization.partition(" ")
-        found = hashlib.sha256(key.strip().encode("utf-8", "surrogateescape")).hexdigest()
+        found = hashlib.sha256(key.strip().encode("latin-1")).hexdigest()
         matches = [hmac.compare_digest(found, known) for known in self._hashes]
         if scheme.lower() != "bearer" or not any(matches):
             raise UnauthorizedError(

@@ -49,12 +49,12 @@ class Lifecycle:
 
     Attributes:
         state: Only ``ready`` gives predictions.
-        tag: Store tag of the model that is served, known before it is loaded.
+        tag: Store tag of the model that is served; until it is read, the tag asked for.
     """
 
     def __init__(self, settings: Settings) -> None:
         self.state: State = "starting"
-        self.tag = settings.model or LATEST
+        self.tag = "unread" if _is_folder(settings.model) else settings.model or LATEST
         self._settings = settings
         self._classifier: Classifier | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -150,5 +150,8 @@ def find_model(setting: str) -> Path:
                 raise
             _LOGGER.warning("the store has no %s; serving the reference model", LATEST)
             return REFERENCE
-    is_folder = "/" in setting or Path(setting).is_dir()
-    return Path(setting) if is_folder else store.locate(setting)
+    return Path(setting) if _is_folder(setting) else store.locate(setting)
+
+
+def _is_folder(setting: str) -> bool:
+    return "/" in setting or (setting != "" and Path(setting).is_dir())

@@ -164,7 +164,7 @@ def _refusal(error: type[RequestError], detail: str) -> dict[str, Any]:
         fault = {
             "pointer": "/texts/0",
             "code": "blank",
-            "detail": "a text needs a visible character",
+            "detail": "a text needs more than white space and control characters",
         }
         example["errors"] = [fault]
     field = _REFUSAL_FIELDS.get(status)

@@ -18,9 +18,13 @@ MEDIA_TYPE = "application/problem+json"
 MAX_FAULTS = 128
 _Request = TypeVar("_Request", bound=BaseModel)
 # RFC 9110's names; Python's change between versions
-_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
+_TITLES = {
+    413: "Content Too Large",
+    422: "Unprocessable Content",
+    499: "Client Closed Request",
+}
 _TOO_MANY = {"pointer": "", "code": "too_many_faults", "detail": "the body is no such request"}
-_BLANK = ("blank", "a text needs a visible character")
+_BLANK = ("blank", "a text needs more than white space and control characters")
 _PLAIN = {
     "string_pattern_mismatch": _BLANK,
     "string_too_short": _BLANK,

@@ -75,37 +75,19 @@ def train_soup(  # noqa: PLR0913  # what decides the weights, by name
 ) -> TextEncoderClassifier:
     """Fine-tune with ``runs`` seeds, the recipe's and those that follow it; average the weights.
 
-    As many trainings run at once as there are CPUs. Arguments and errors are those of ``train``;
-    each training has a folder of its own in ``work``.
+    As many trainings run at once as there are CPUs. Arguments and errors are those of ``train``.
 
     Source: https://arxiv.org/abs/2203.05482
     """
-    one = partial(_train_seed, encoder, tokenizer, texts, labels, recipe, work)
+    one = partial(train, encoder, tokenizer, texts, labels=labels, work=work)
     seeds = range(recipe.seed, recipe.seed + runs)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(os.cpu_count(), mp_context=context) as pool:
-        states = list(pool.map(one, seeds))
+        states = list(pool.map(one, [replace(recipe, seed=seed) for seed in seeds]))
     model = TextEncoderClassifier(encoder, labels=labels, dropout=recipe.dropout)
     model.load_state_dict({name: _mean([s[name] for s in states]) for name in states[0]})
     model.eval()
     return model
-
-
-def _train_seed(  # noqa: PLR0913, PLR0917  # in the order of train_soup, the seed last
-    encoder: str,
-    tokenizer: Tokenizer,
-    texts: Sequence[LabelledText],
-    labels: int,
-    recipe: Recipe,
-    work: Path,
-    seed: int,
-) -> dict[str, torch.Tensor]:
-    folder = work / f"seed-{seed}"
-    folder.mkdir(parents=True, exist_ok=True)
-    seeded = replace(recipe, seed=seed)
-    model = train(encoder, tokenizer, texts, labels=labels, recipe=seeded, work=folder)
-    state: dict[str, torch.Tensor] = model.state_dict()
-    return state
 
 
 def _mean(tensors: Sequence[torch.Tensor]) -> torch.Tensor:
@@ -116,26 +98,27 @@ def train(  # noqa: PLR0913  # what decides the weights, by name
     encoder: str,
     tokenizer: Tokenizer,
     texts: Sequence[LabelledText],
+    recipe: Recipe,
     *,
     labels: int,
-    recipe: Recipe,
     work: Path,
-) -> TextEncoderClassifier:
-    """Fine-tune ``encoder`` and return it with averaged weights, in evaluation mode.
+) -> dict[str, torch.Tensor]:
+    """Fine-tune ``encoder`` with its head and return the averaged weights by name.
 
-    The state is kept in ``work`` every ``CHECKPOINT_STEPS`` steps; the same call takes it up again
-    and ends with the same weights as one that was never interrupted.
+    The state is kept in a folder of ``work`` named after the seed every ``CHECKPOINT_STEPS`` steps;
+    the same call takes it up again and ends with the same weights as one that was never
+    interrupted.
 
     Args:
         encoder: Model id or folder of a Hugging Face encoder.
         tokenizer: Of that encoder, with neither padding nor truncation.
         texts: What to learn from.
-        labels: How many labels there are.
         recipe: Everything else that decides the weights.
-        work: Existing folder for the checkpoint.
+        labels: How many labels there are.
+        work: Folder for the checkpoint.
 
     Raises:
-        DataFileError: The checkpoint in ``work`` belongs to another run.
+        DataFileError: The checkpoint belongs to another run.
     """
     torch.set_num_threads(recipe.threads)
     torch.use_deterministic_algorithms(mode=True)
@@ -145,11 +128,10 @@ def train(  # noqa: PLR0913  # what decides the weights, by name
     examples = [(e.ids, text.label) for e, text in zip(encodings, texts, strict=True)]
     run = _Run(TextEncoderClassifier(encoder, labels=labels, dropout=recipe.dropout), recipe)
     run.mask_token_id = tokenizer.token_to_id("[MASK]") or tokenizer.token_to_id("<mask>")
-    checkpoint = work / CHECKPOINT
-    run.fit(examples, checkpoint)
-    run.model.load_state_dict(run.average)
-    run.model.eval()
-    return run.model
+    folder = work / f"seed-{recipe.seed}"
+    folder.mkdir(parents=True, exist_ok=True)
+    run.fit(examples, folder / CHECKPOINT)
+    return run.average
 
 
 class _Run:

@@ -43,6 +43,7 @@ import textclf
 from scripts._encoder import export
 from scripts._training import Recipe, train_soup
 from textclf.artifact import GOLDEN, GRAPH, TOKENIZER, write_description, write_golden
+from textclf.classifier import SCORE_TOLERANCE
 from textclf.description import (
     BatchInvariance,
     ClassifierDescription,
@@ -65,7 +66,6 @@ DATA_SET = "SST-2 (GLUE)"
 ENCODER = "sentence-transformers/all-MiniLM-L6-v2"
 LEAST_ACCURACY = 0.90
 MOST_ACCURACY_LOST = 0.005  # by int8 against fp32
-MOST_SCORE_SHIFT = 0.01
 
 NOTES = {
     "Data": "The Stanford Sentiment Treebank with two labels, as GLUE has it: English sentences "
@@ -131,9 +131,9 @@ def _run(arguments: argparse.Namespace, recipe: Recipe) -> dict[str, Measurement
     texts = [text for name in learned for text in _read(arguments.data / name)]
     held_out = _read(arguments.data / evaluated)
     exact, quantized = arguments.work / "fp32", arguments.work / "int8"
+    source = find_tokenizer(arguments.encoder)
     for folder in (exact, quantized):
         folder.mkdir(parents=True, exist_ok=True)
-        source = find_tokenizer(arguments.encoder)
         converted = convert_tokenizer(source, folder / TOKENIZER, max_tokens=recipe.max_tokens)
     tokenizer = FastTokenizer.from_file(str(exact / TOKENIZER))
     model = train_soup(
@@ -180,7 +180,7 @@ def _require_gate(figures: dict[str, Measurement]) -> None:
     if (
         quantized.accuracy < LEAST_ACCURACY
         or quantized.accuracy < exact.accuracy - MOST_ACCURACY_LOST
-        or quantized.largest_score_shift > MOST_SCORE_SHIFT
+        or quantized.largest_score_shift > SCORE_TOLERANCE
         or quantized.labels_flipped
     ):
         raise GraphError(

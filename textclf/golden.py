@@ -18,7 +18,7 @@ from textclf.schema import Text
 BUILT_IN_TEXTS = Path(__file__).with_name("golden_texts.json")
 LEAST_MARGIN = 0.05  # two scores closer than that may change places on another CPU
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 _text: TypeAdapter[str] = TypeAdapter(Text)
 
 
@@ -41,7 +41,7 @@ def read_texts(path: Path | None) -> list[str]:
     texts = list(dict.fromkeys(filter(None, map(_acceptable, lines))))
     left_out = sum(bool(line.strip()) for line in lines) - len(texts)
     if left_out:
-        _log.info(
+        _LOGGER.info(
             "left out %d texts of %s: repeated, or no request may hold them", left_out, source
         )
     if not texts:

@@ -45,7 +45,7 @@ from textclf.verification import verify
 _FEW_GOLDEN_TEXTS = 20
 _NOT_MEASURED = BatchInvariance(invariant=True, texts=1, largest_score_shift=0, labels_flipped=0)
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,7 +108,7 @@ def import_model(source: Source, options: ImportOptions, *, dry_run: bool = Fals
         target.mkdir()
         draft.mkdir()
         model = source.fetch(target)
-        _log.info("importing %s", model.uri)
+        _LOGGER.info("importing %s", model.uri)
         build = _adopt if (model.path / DESCRIPTION).is_file() else _assemble
         write_description(draft, build(model, options, draft, warnings))
         artifact = read_artifact(draft)
@@ -270,7 +270,7 @@ def _labels(
 
 def _replay(artifact: Artifact) -> None:
     """Check the golden texts just as the service will when it starts."""
-    _log.info("replaying %d golden texts", len(artifact.golden))
+    _LOGGER.info("replaying %d golden texts", len(artifact.golden))
     classifier = Classifier(artifact)
     try:
         asyncio.run(classifier.replay_golden())

@@ -37,7 +37,7 @@ _MODEL_YAML = "model.yaml"
 _LATEST = "latest"
 _LOCK = "lock"
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -207,7 +207,7 @@ def _exclusive(staging: Path) -> Iterator[None]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            _log.info("waiting for another import to end (it holds %s)", lock.name)
+            _LOGGER.info("waiting for another import to end (it holds %s)", lock.name)
             fcntl.flock(lock, fcntl.LOCK_EX)
         _clear(staging)  # what an import that was killed has left
         try:
@@ -287,7 +287,7 @@ def _creation_time(folder: Path) -> datetime | None:
     try:
         return Model.from_path(folder).creation_time
     except Exception:  # noqa: BLE001 - BentoML lets through whatever its YAML leads to
-        _log.warning("%s is damaged and cannot be the latest; remove it", folder)
+        _LOGGER.warning("%s is damaged and cannot be the latest; remove it", folder)
         return None
 
 

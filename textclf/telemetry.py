@@ -32,8 +32,7 @@ class Metrics:
 def metrics() -> Metrics:
     """Return the metrics of this process, made when they are first asked for.
 
-    Prometheus decides then whether several worker processes share their files, so it must not
-    happen while modules are imported.
+    Not while modules are imported: BentoML's arbiter imports the service too, but answers nothing.
     """
     return Metrics(
         requests=Counter(

@@ -28,7 +28,7 @@ _VOCABULARY_FILES = (
 _HUB_FILES = [*_VOCABULARY_FILES, "merges.txt", "added_tokens.json", *_CONFIG_FILES]
 _PAD_TOKENS = ("<pad>", "[PAD]")
 
-_log = logging.getLogger(__name__)
+_LOGGER = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,13 +149,13 @@ def _build_tokenizer(folder: Path, config: dict[str, dict[str, Any]]) -> Tokeniz
         options["trust_remote_code"] = False  # None asks on the terminal
     elif (folder / "vocab.json").is_file() and (folder / "merges.txt").is_file():
         _require_roberta_tokens(folder / "vocab.json")
-        _log.info("%s has no configuration: read as RoBERTa's byte-level BPE", folder)
+        _LOGGER.info("%s has no configuration: read as RoBERTa's byte-level BPE", folder)
         kind = transformers.RobertaTokenizer
     elif (folder / "vocab.txt").is_file():
         lower_case = _is_lower_case(folder / "vocab.txt")
         options["do_lower_case"] = lower_case
         case = "lower-case" if lower_case else "cased"
-        _log.info("%s has no configuration: read as BERT's %s WordPiece", folder, case)
+        _LOGGER.info("%s has no configuration: read as BERT's %s WordPiece", folder, case)
         kind = transformers.BertTokenizer
     else:
         raise TokenizerError(

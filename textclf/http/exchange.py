@@ -42,7 +42,6 @@ class Exchange:
         self._tag = lifecycle.tag
         self._route = "other"
         self._status = 0
-        self._refused = False
         self._began = time.perf_counter()
 
     def allow(self, methods: tuple[str, ...]) -> None:
@@ -83,14 +82,13 @@ class Exchange:
         """Pass on what the delegated application sends; its errors become problems."""
         if message["type"] == "http.response.start":
             if message["status"] >= 400:
-                self._refused = True
                 await self.refuse(_from_status(message["status"]))
                 return
             self._status = message["status"]
             extra = {"Content-Security-Policy": _PAGE_POLICY} if self.path == "/" else {}
             headers = [*message.get("headers", []), *self._headers(extra)]
             message = {**message, "headers": headers}
-        if not self._refused:
+        if self._status < 400:  # what follows a refused head is dropped
             await self._send(message)
 
     def record(self) -> None:

@@ -56,7 +56,7 @@ from textclf.evaluation import LabelledText, Measurement, measure, read_labelled
 from textclf.golden import read_texts, record_golden
 from textclf.graph_signature import read_signature
 from textclf.inference import Graph
-from textclf.quantization import quantize_per_token
+from textclf.optimization.per_token import quantize_per_token
 from textclf.tokenization import Tokenizer
 from textclf.tokenizer_conversion import convert_tokenizer, find_tokenizer
 from textclf.verification import verify

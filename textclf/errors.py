@@ -18,7 +18,12 @@
     │   ├── TokenizerError                 exit 23
     │   ├── LabelError                     exit 24
     │   ├── TagTakenError                  exit 25
-    │   └── StoreError                     exit 26
+    │   ├── StoreError                     exit 26
+    │   ├── AccessError                    exit 27
+    │   ├── DownloadError                  exit 28
+    │   ├── UntrustedContentError          exit 29
+    │   └── PrecisionError                 exit 42
+    ├── RegistrationError                  exit 43
     └── RequestError                       exit 30, status 500
         ├── MalformedRequestError          exit 31, status 400
         ├── UnauthorizedError              exit 32, status 401
@@ -141,6 +146,36 @@ class StoreError(ModelImportError):
     """The model store cannot be written."""
 
     exit_code = 26
+
+
+class AccessError(ModelImportError):
+    """The source refuses the credentials, or they do not reach that far."""
+
+    exit_code = 27
+
+
+class DownloadError(ModelImportError):
+    """A source cannot be reached, or what it sends is cut short, too large or too slow."""
+
+    exit_code = 28
+
+
+class UntrustedContentError(ModelImportError):
+    """What a source sent is not what it promised, or could do harm."""
+
+    exit_code = 29
+
+
+class PrecisionError(ModelImportError):
+    """The model cannot be served in the precision that was asked for."""
+
+    exit_code = 42
+
+
+class RegistrationError(TextClassifierError):
+    """A model cannot be registered; the registry was left as it was."""
+
+    exit_code = 43
 
 
 class RequestError(TextClassifierError):

@@ -14,9 +14,12 @@ ORDER = (
     ("", "errors", "schema", "description", "batching", "telemetry"),
     ("settings", "model_card", "labels", "golden", "graph_signature"),
     ("artifact",),
-    ("tokenization", "inference", "store", "tokenizer_conversion", "quantization"),
+    ("tokenization", "inference", "store", "tokenizer_conversion"),
+    ("azureml",),
     ("classifier", "sources", "evaluation"),
     ("verification",),
+    ("optimization",),
+    ("registration",),
     ("http", "importing"),
 )
 ALONE = ("errors", "schema", "description")

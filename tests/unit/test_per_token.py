@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from textclf.errors import QuantizationError
-from textclf.quantization import MIN_ELEMENTS, quantize_per_token
+from textclf.optimization.per_token import MIN_ELEMENTS, quantize_per_token
 
 WIDTH = 192  # WIDTH * WIDTH is over MIN_ELEMENTS
 ROWS = 300

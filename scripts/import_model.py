@@ -10,21 +10,27 @@ import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import get_args
 
+from textclf.description import PrecisionChoice
 from textclf.errors import (
+    AccessError,
     ArtifactChangedError,
     ArtifactError,
     DataFileError,
+    DownloadError,
     GoldenMismatchError,
     GraphError,
     InferenceError,
     LabelError,
     ModelImportError,
+    PrecisionError,
     SourceNotFoundError,
     StoreError,
     TagTakenError,
     TextClassifierError,
     TokenizerError,
+    UntrustedContentError,
 )
 from textclf.importing import ImportOptions, ImportReport, import_model
 from textclf.sources import SOURCES
@@ -43,6 +49,10 @@ _ERRORS: tuple[type[TextClassifierError], ...] = (
     LabelError,
     TagTakenError,
     StoreError,
+    AccessError,
+    DownloadError,
+    UntrustedContentError,
+    PrecisionError,
 )
 
 
@@ -124,6 +134,17 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="texts to record the answers to, one a line (default: built in)",
     )
+    parser.add_argument(
+        "--precision",
+        choices=get_args(PrecisionChoice),
+        help="fp32, int8, or auto: the fastest that answers alike (default: auto)",
+    )
+    parser.add_argument(
+        "--evaluate",
+        type=Path,
+        metavar="FILE",
+        help="lines of sentence TAB label under that header, to measure accuracy on",
+    )
     parser.add_argument("--dry-run", action="store_true", help="write nothing to the store")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
@@ -156,6 +177,8 @@ def _as_json(report: ImportReport) -> str:
             "positive_label": description.positive_label,
             "files": description.files,
             "batch_invariance": description.batch_invariance.model_dump(),
+            "precision": description.precision.model_dump(),
+            "evaluations": [figure.model_dump() for figure in description.evaluations],
             "warnings": report.warnings,
         },
         indent=2,

@@ -55,8 +55,7 @@ class Artifact:
     @property
     def tag(self) -> str:
         """Name and version, as the model's store tag has them: in lower case."""
-        lineage = self.description.lineage
-        return f"sentiment:{lineage.name}-{lineage.version}".lower()
+        return self.description.tag
 
 
 def read_artifact(folder: Path) -> Artifact:

@@ -90,9 +90,12 @@ class Classifier:
             if not agrees(example, prediction)
         ]
         if mismatches:
+            weights = self.artifact.description.precision.weights
             raise GoldenMismatchError(
                 f"{self.artifact.tag} gives other answers on this CPU than were recorded: "
-                f"{len(mismatches)} of {2 * len(golden)}; import it again from its source: "
+                f"{len(mismatches)} of {2 * len(golden)}; import it again from its source"
+                + ("" if weights == "fp32" else " with --precision fp32")
+                + ": "
                 + "; ".join(mismatches)
             )
 

@@ -6,6 +6,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+PrecisionChoice = Literal["auto", "fp32", "int8"]
 InputRole = Literal["input_ids", "attention_mask", "token_type_ids"]
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
@@ -21,9 +22,34 @@ class Lineage(_Described):
     uri: Annotated[str, Field(description="Where it was found, without any secret.")]
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=60)]
     version: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=60)]
+    workspace: Annotated[str | None, Field(description="Where in the registry it is.")] = None
+    registered_by: Annotated[str | None, Field(description="As the registry says.")] = None
+    registered_at: Annotated[str | None, Field(description="UTC, ISO 8601.")] = None
     imported_at: Annotated[str, Field(description="UTC, ISO 8601.")]
     importer: Annotated[str, Field(description="textclf and its version.")]
     sdk: Annotated[str | None, Field(description="Client library that fetched it.")] = None
+
+
+class TriedVariant(_Described):
+    """A way to store the graph that an import tried, and what came of it.
+
+    Differences are from the graph as it was found, over the golden and the labelled texts.
+    """
+
+    name: str
+    verdict: Annotated[str, Field(description="Chosen, held, slower, or why it was refused.")]
+    size_bytes: Annotated[int | None, Field(ge=0)] = None
+    milliseconds: Annotated[
+        dict[str, float], Field(description="Median of one run, by texts x tokens.")
+    ] = {}
+    speedup: Annotated[float | None, Field(description="Geometric mean over those.")] = None
+    agreement: Annotated[float | None, Field(ge=0, le=1, description="Of labels.")] = None
+    accuracy: Annotated[float | None, Field(ge=0, le=1)] = None
+    largest_score_shift: Annotated[float | None, Field(ge=0, le=1)] = None
+    batch_score_shift: Annotated[
+        float | None, Field(ge=0, le=1, description="Largest between alone and batched.")
+    ] = None
+    batch_labels_flipped: Annotated[int | None, Field(ge=0)] = None
 
 
 class Precision(_Described):
@@ -31,6 +57,19 @@ class Precision(_Described):
 
     weights: Annotated[str, Field(description="Such as fp32 or int8.")]
     method: Annotated[str, Field(description="What the optimiser did, in a sentence.")] = "as found"
+    variants: list[TriedVariant] = []
+
+
+class Recipe(_Described):
+    """What an import was made from and asked for, by which the same import is known again.
+
+    Two imports of one graph may choose another variant, since one CPU is not like another.
+    """
+
+    graph_sha256: Annotated[Sha256, Field(description="Of the graph as it was found.")]
+    golden_texts_sha256: Sha256
+    evaluation_sha256: Sha256 | None
+    precision: PrecisionChoice
 
 
 class BatchInvariance(_Described):
@@ -70,11 +109,17 @@ class ClassifierDescription(_Described):
     batch_invariance: BatchInvariance
     lineage: Lineage
     precision: Precision
+    recipe: Recipe | None = None
     evaluations: list[Evaluation] = []
     training: Annotated[
         dict[str, str], Field(description="How it was trained: a heading to a paragraph each.")
     ] = {}
     files: dict[str, Sha256] = {}
+
+    @property
+    def tag(self) -> str:
+        """Name and version, as the model's store tag has them: in lower case."""
+        return f"sentiment:{self.lineage.name}-{self.lineage.version}".lower()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

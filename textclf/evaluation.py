@@ -117,14 +117,17 @@ def _scores_in_company(
     graph: Graph, ids: Sequence[Sequence[int]], batch_texts: int, *, like: NDArray[np.float32]
 ) -> NDArray[np.float32]:
     scores = np.empty_like(like)
-    for batch in _random_batches([len(row) for row in ids], batch_texts, graph.has_mask):
+    for batch in random_batches(
+        [len(row) for row in ids], batch_texts, mixed_lengths=graph.has_mask
+    ):
         scores[batch] = graph.scores([ids[index] for index in batch])
     return scores
 
 
-def _random_batches(
-    lengths: Sequence[int], batch_texts: int, mixed_lengths: bool
+def random_batches(
+    lengths: Sequence[int], batch_texts: int, *, mixed_lengths: bool
 ) -> Iterator[list[int]]:
+    """Yield each index once, in batches of random company, the same on every call."""
     order = list(range(len(lengths)))
     random.Random(_SEED).shuffle(order)  # noqa: S311  # the order is no secret
     groups = [order]

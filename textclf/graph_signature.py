@@ -66,23 +66,9 @@ def read_signature(path: Path) -> GraphSignature:
     )
 
 
-def place_graph(path: Path, signature: GraphSignature, target: Path) -> None:
-    """Make the graph at ``path`` available as the one file ``target``.
-
-    A graph without external data is linked to rather than copied.
-
-    Raises:
-        GraphError: Its external data cannot be read, or does not fit into one file.
-    """
-    if not signature.has_external_data:
-        target.symlink_to(path)
-        return
-    try:
-        onnx.save_model(onnx.load_model(path), target)
-    except Exception as exc:  # protobuf, which holds 2 GiB at the most, has kinds of its own
-        raise GraphError(
-            f"{path} and its data do not fit into one file: {exc}; quantise it first"
-        ) from exc
+def external_files(path: Path) -> list[str]:
+    """Return the names of the files that the graph at ``path`` keeps weights in."""
+    return _external_files(onnx.load_model(path, load_external_data=False))
 
 
 def _read_model(path: Path) -> ModelProto:
@@ -94,6 +80,12 @@ def _read_model(path: Path) -> ModelProto:
         ) from exc
     if not model.graph.node:
         raise GraphError(f"{path} holds no ONNX graph; export or copy it again")
+    outside = [name for name in _external_files(model) if not _is_beside(name)]
+    if outside:
+        raise GraphError(
+            f"{path} wants its weights from {', '.join(map(repr, outside))}, outside its "
+            "folder; export it again"
+        )
     missing = [name for name in _external_files(model) if not (path.parent / name).is_file()]
     if missing:
         raise GraphError(
@@ -108,6 +100,10 @@ def _read_model(path: Path) -> ModelProto:
             f"of {onnx.defs.onnx_opset_version()} at the most"
         ) from exc
     return model
+
+
+def _is_beside(name: str) -> bool:
+    return not Path(name).is_absolute() and ".." not in Path(name).parts
 
 
 def _external_files(model: ModelProto) -> list[str]:

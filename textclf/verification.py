@@ -21,12 +21,13 @@ from textclf.batching import plan_batches
 from textclf.classifier import SCORE_TOLERANCE
 from textclf.description import BatchInvariance, ClassifierDescription
 from textclf.errors import GraphError, InferenceError, LabelError, ModelLoadError, TokenizerError
+from textclf.evaluation import random_batches
 from textclf.inference import Graph
 from textclf.tokenization import Tokenizer
 from textclf.tokenizer_conversion import vocabulary_ids
 
-# The default of TEXTCLF_MAX_BATCH_TEXTS and the most it can be set to.
-_BATCH_TEXTS = (8, 64)
+_SERVED_TEXTS = 64  # the most that TEXTCLF_MAX_BATCH_TEXTS can be set to
+_RANDOM_TEXTS = 8
 _SPARE_ROWS = 1.1  # embeddings are padded to a multiple of 64 or so, hardly ever by a tenth
 _TEXT = "It was a good day, said nobody, and yet the coffee was fine."
 
@@ -82,17 +83,29 @@ def verify(
     _try_highest_id(graph, max(ids_in_use))
     _try_longest(graph, tokenizer, description.max_tokens)
     ids = [text.input_ids for text in tokenizer.encode(texts)]
-    alone = np.concatenate(
-        [_scores(graph, [row]) for row in tqdm(ids, "scoring alone", disable=None, delay=2)]
-    )
+    alone = score_alone(graph, ids)
     warnings = _suspicions(len(ids_in_use), embedding_rows)
     return Verified(alone, measure_batch_invariance(graph, ids, alone), warnings)
+
+
+def score_alone(graph: Graph, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
+    """Return the scores of each text alone, of shape ``(texts, labels)``.
+
+    Args:
+        graph: The graph to ask.
+        ids: The input_ids of each text; at least one.
+
+    Raises:
+        GraphError: The graph fails on a text.
+    """
+    progress = tqdm(ids, "scoring alone", disable=None, delay=2)
+    return np.concatenate([_scores(graph, [row]) for row in progress])
 
 
 def measure_batch_invariance(
     graph: Graph, ids: Sequence[Sequence[int]], alone: NDArray[np.float32]
 ) -> BatchInvariance:
-    """Compare the scores of texts alone with their scores in the batches that would be served.
+    """Compare the scores of texts alone with those in batches: as served, and of random company.
 
     Args:
         graph: The graph to measure.
@@ -104,12 +117,14 @@ def measure_batch_invariance(
     """
     shift, flipped = 0.0, np.zeros(len(ids), dtype=bool)
     lengths = [len(row) for row in ids]
-    for max_texts in _BATCH_TEXTS:
-        plan = plan_batches(lengths, max_texts=max_texts, equal_lengths=not graph.has_mask)
-        for batch in tqdm(plan, f"scoring batches of {max_texts}", disable=None, delay=2):
-            scores = _scores(graph, [ids[index] for index in batch])
-            shift = max(shift, float(np.abs(scores - alone[batch]).max()))
-            flipped[batch] |= scores.argmax(axis=1) != alone[batch].argmax(axis=1)
+    batches = [
+        *plan_batches(lengths, max_texts=_SERVED_TEXTS, equal_lengths=not graph.has_mask),
+        *random_batches(lengths, _RANDOM_TEXTS, mixed_lengths=graph.has_mask),
+    ]
+    for batch in tqdm(batches, "scoring in batches", disable=None, delay=2):
+        scores = _scores(graph, [ids[index] for index in batch])
+        shift = max(shift, float(np.abs(scores - alone[batch]).max()))
+        flipped[batch] |= scores.argmax(axis=1) != alone[batch].argmax(axis=1)
     return BatchInvariance(
         invariant=shift <= SCORE_TOLERANCE and not flipped.any(),
         texts=len(ids),

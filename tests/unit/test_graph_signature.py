@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+import re
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from onnx import ModelProto, TensorProto, numpy_helper
 
 from tests.tiny_models import BERT_TOKENS, ROBERTA_TOKENS, bert_graph, roberta_graph, token_ids
 from textclf.errors import GraphError
-from textclf.graph_signature import place_graph, read_signature
+from textclf.graph_signature import external_files, read_signature
 
 
 @pytest.fixture
@@ -58,17 +59,31 @@ def test_precision_is_that_of_most_weights(graph: Path) -> None:
     assert read_signature(graph).weights == "int8"
 
 
-def test_external_data_is_brought_in(graph: Path, tmp_path: Path) -> None:
-    """A graph with its weights in another file becomes one file."""
-    onnx.save_model(roberta_graph(), graph, save_as_external_data=True, size_threshold=0)
-    signature = read_signature(graph)
-    target = tmp_path / "whole" / "model.onnx"
-    target.parent.mkdir()
+def test_external_data_is_named(graph: Path) -> None:
+    """Weights in another file are known of, by the name of that file."""
+    model = roberta_graph()
+    onnx.save_model(
+        model, graph, save_as_external_data=True, location="weights.bin", size_threshold=0
+    )
 
-    place_graph(graph, signature, target)
+    assert read_signature(graph).has_external_data
+    assert external_files(graph) == ["weights.bin"]
 
-    assert signature.has_external_data
-    assert not read_signature(target).has_external_data
+
+@pytest.mark.parametrize("location", ["../weights.bin", "/etc/passwd", "a/../../weights.bin"])
+def test_external_data_stays_beside_the_graph(graph: Path, location: str) -> None:
+    """A graph that reads files outside its folder is refused, whether they exist or not."""
+    model = roberta_graph()
+    onnx.save_model(
+        model, graph, save_as_external_data=True, location="weights.bin", size_threshold=0
+    )
+    skeleton = onnx.load_model(graph, load_external_data=False)
+    for tensor in skeleton.graph.initializer:
+        tensor.external_data[0].value = location
+    graph.write_bytes(skeleton.SerializeToString())
+
+    with pytest.raises(GraphError, match=re.escape(f"{location!r}, outside its folder")):
+        read_signature(graph)
 
 
 def _two_inputs_swapped() -> ModelProto:

@@ -26,7 +26,7 @@ SECONDS = 60
 _STOPPING = """
 import signal, sys
 from scripts.import_model import main
-from textclf import store
+from textclf.store import committing
 
 def stop(*arguments):
     print("stopped", flush=True)
@@ -35,8 +35,8 @@ def stop(*arguments):
 
 signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever the tests were started with
 if sys.argv[1]:
-    step = getattr(store, sys.argv[1])
-    setattr(store, sys.argv[1], stop)
+    step = getattr(committing, sys.argv[1])
+    setattr(committing, sys.argv[1], stop)
 sys.exit(main(sys.argv[2:]))
 """
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -36,7 +37,9 @@ _ROW_LEVELS = 127  # rows of a table are not multiplied
 _TINY = 1e-9  # a row of zeros must not be divided by zero
 
 
-def quantize_per_token(model: onnx.ModelProto) -> onnx.ModelProto:
+def quantize_per_token(
+    model: onnx.ModelProto, *, base_dir: Path | None = None, keep_narrowing: bool = False
+) -> onnx.ModelProto:
     """Return a copy of ``model`` with int8 weights and one activation scale a token.
 
     Each MatMul or Gemm with a constant float32 matrix of shape ``(in, out)`` and at least
@@ -51,7 +54,11 @@ def quantize_per_token(model: onnx.ModelProto) -> onnx.ModelProto:
     these alone, so the graph is exact and fast with it and without.
 
     Args:
-        model: A graph of opset 10 or later with its weights inside the file.
+        model: A graph of opset 10 or later.
+        base_dir: Folder of the files that weights lie in, if they lie outside ``model``; one is
+            read at a time.
+        keep_narrowing: Leave products with more inputs than outputs as they are: the second of a
+            feed-forward block, whose inputs have the largest outliers.
 
     Raises:
         QuantizationError: The opset is too old, a weight is not finite, or there is nothing to
@@ -66,8 +73,19 @@ def quantize_per_token(model: onnx.ModelProto) -> onnx.ModelProto:
         )
     quantized = onnx.ModelProto()
     quantized.CopyFrom(model)
-    _Rewrite(quantized.graph, opset).run()
+    _Rewrite(quantized.graph, opset, base_dir, keep_narrowing=keep_narrowing).run()
     return quantized
+
+
+def has_large_products(model: onnx.ModelProto) -> bool:
+    """Say whether some product has a constant matrix of at least ``MIN_ELEMENTS`` elements."""
+    large = {
+        name
+        for name, matrix in _constants(model.graph)
+        if matrix.dims[0] * matrix.dims[1] >= MIN_ELEMENTS
+    }
+    products = (node for node in model.graph.node if node.op_type in {"MatMul", "Gemm"})
+    return any(node.input[1] in large for node in products)
 
 
 @dataclass(frozen=True)
@@ -89,9 +107,13 @@ class _Constant:
 class _Rewrite:
     """One pass over the nodes of a graph, in their order."""
 
-    def __init__(self, graph: onnx.GraphProto, opset: int) -> None:
+    def __init__(
+        self, graph: onnx.GraphProto, opset: int, base_dir: Path | None, *, keep_narrowing: bool
+    ) -> None:
         self._graph = graph
         self._opset = opset
+        self._base_dir = str(base_dir or "")
+        self._keep_narrowing = keep_narrowing
         self._constants = dict(_constants(graph))
         self._names = set(_names(graph))
         self._nodes: list[onnx.NodeProto] = []
@@ -104,7 +126,7 @@ class _Rewrite:
     def run(self) -> None:
         """Replace the graph's nodes and drop the weights that nothing reads any more."""
         for node in self._graph.node:
-            if node.op_type == "MatMul" and self._is_large(node.input[1]):
+            if node.op_type == "MatMul" and self._is_quantizable(node.input[1]):
                 self._matmul(node)
             elif node.op_type == "Gemm" and self._is_quantizable_gemm(node):
                 self._gemm(node)
@@ -188,17 +210,15 @@ class _Rewrite:
     def _quantize_weights(self, name: str, *, transpose: bool = False) -> _Constant:
         """Quantise a matrix of shape ``(in, out)``, or ``(out, in)`` to transpose."""
         form = "columns_transposed" if transpose else "columns"
-        matrix = self._constants[name].T if transpose else self._constants[name]
-        return self._quantize_constant(name, form, matrix, axis=0, levels=_WEIGHT_LEVELS)
+        return self._quantize_constant(name, form, axis=0, levels=_WEIGHT_LEVELS)
 
     def _quantize_rows(self, name: str) -> _Constant:
-        matrix = self._constants[name]
-        return self._quantize_constant(name, "rows", matrix, axis=1, levels=_ROW_LEVELS)
+        return self._quantize_constant(name, "rows", axis=1, levels=_ROW_LEVELS)
 
-    def _quantize_constant(
-        self, name: str, form: str, matrix: NDArray[np.float32], *, axis: int, levels: int
-    ) -> _Constant:
+    def _quantize_constant(self, name: str, form: str, *, axis: int, levels: int) -> _Constant:
         if (name, form) not in self._quantized:
+            matrix = numpy_helper.to_array(self._constants[name], self._base_dir)
+            matrix = matrix.T if form == "columns_transposed" else matrix
             if not np.isfinite(matrix).all():
                 raise QuantizationError(f"{name} is not finite throughout; train the model again")
             scales = np.maximum(np.abs(matrix).max(axis=axis, keepdims=True), _TINY) / levels
@@ -212,12 +232,22 @@ class _Rewrite:
 
     def _is_large(self, name: str) -> bool:
         matrix = self._constants.get(name)
-        return matrix is not None and matrix.ndim == 2 and matrix.size >= MIN_ELEMENTS
+        return matrix is not None and matrix.dims[0] * matrix.dims[1] >= MIN_ELEMENTS
+
+    def _is_quantizable(self, name: str, *, transpose: bool = False) -> bool:
+        if not self._is_large(name):
+            return False
+        inputs, outputs = (
+            reversed(self._constants[name].dims) if transpose else self._constants[name].dims
+        )
+        return not (self._keep_narrowing and inputs > outputs)
 
     def _is_quantizable_gemm(self, node: onnx.NodeProto) -> bool:
         attributes = _attributes(node)
         plain = all(attributes.get(name, 1.0) == 1.0 for name in ("alpha", "beta"))
-        return plain and not attributes.get("transA", 0) and self._is_large(node.input[1])
+        transpose = bool(attributes.get("transB", 0))
+        quantizable = self._is_quantizable(node.input[1], transpose=transpose)
+        return plain and not attributes.get("transA", 0) and quantizable
 
     def _is_table(self, node: onnx.NodeProto) -> bool:
         return _attributes(node).get("axis", 0) == 0 and self._is_large(node.input[0])
@@ -260,7 +290,7 @@ class _Rewrite:
         del graph.value_info[:]
 
 
-def _constants(graph: onnx.GraphProto) -> Iterator[tuple[str, NDArray[np.float32]]]:
+def _constants(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:
     """Yield the float32 matrices that cannot change: no graph input overrides them."""
     overridable = {value.name for value in graph.input}
     values = [(tensor.name, tensor) for tensor in graph.initializer]
@@ -274,7 +304,7 @@ def _constants(graph: onnx.GraphProto) -> Iterator[tuple[str, NDArray[np.float32
     for name, tensor in values:
         is_matrix = tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2
         if is_matrix and name not in overridable:
-            yield name, numpy_helper.to_array(tensor)
+            yield name, tensor
 
 
 def _attributes(node: onnx.NodeProto) -> dict[str, object]:

@@ -24,6 +24,9 @@ class FetchedModel:
         name: Name at the source, fit for a store tag.
         version: Version at the source.
         sdk: Client library that fetched it, with its version.
+        registered_by: Who registered it, as the registry says.
+        registered_at: When, in UTC, as ISO 8601.
+        workspace: Where in the registry it is.
     """
 
     path: Path
@@ -33,6 +36,9 @@ class FetchedModel:
     name: str
     version: str
     sdk: str | None = None
+    registered_by: str | None = None
+    registered_at: str | None = None
+    workspace: str | None = None
 
 
 class Source(Protocol):

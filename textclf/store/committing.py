@@ -1,4 +1,4 @@
-"""The BentoML model store: where a served model is found, and how one gets in.
+"""How a model gets into the BentoML model store: as a whole, or not at all.
 
 BentoML's own ``models.create`` makes the final folder first and copies into it, and its listing
 shows any folder, so an import that is killed leaves half a model for ``latest`` to point to. Here a
@@ -20,20 +20,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import bentoml
-import yaml
-from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.models.model import Model, ModelInfo
-from bentoml.exceptions import BentoMLException, NotFound
 from bentoml.models import ModelContext, ModelOptions
 
-from textclf.artifact import CARD, DESCRIPTION, GOLDEN, GRAPH, TOKENIZER, Artifact, read_artifact
-from textclf.errors import ArtifactError, ArtifactMissingError, StoreError, TagTakenError
+from textclf.artifact import (
+    CARD,
+    DESCRIPTION,
+    GOLDEN,
+    GRAPH,
+    TOKENIZER,
+    Artifact,
+    hash_file,
+    read_artifact,
+)
+from textclf.errors import (
+    StoreError,
+)
+from textclf.store.reading import MODEL_YAML, find_in, model_folder, open_store
 
 _FILES = (GRAPH, TOKENIZER, GOLDEN, DESCRIPTION, CARD)
-_MODEL_YAML = "model.yaml"
 _LATEST = "latest"
 _LOCK = "lock"
 
@@ -55,53 +62,6 @@ class Committed:
     already_there: bool
 
 
-def locate(tag: str) -> Path:
-    """Return the classifier folder that the store holds under ``tag``.
-
-    Raises:
-        ArtifactMissingError: The store has no such model.
-        ArtifactError: It has one that cannot be read.
-    """
-    try:
-        wanted = bentoml.Tag.from_taglike(tag)
-    except (BentoMLException, ValueError) as exc:
-        raise _missing(tag, exc) from exc
-    try:
-        model = bentoml.models.get(tag)
-    except NotFound as exc:
-        raise _missing(tag, exc) from exc
-    except (BentoMLException, OSError, ValueError, yaml.YAMLError) as exc:
-        raise ArtifactError(
-            f"the store cannot give model {tag}: {exc}; delete it there and import it again"
-        ) from exc
-    # BentoML takes any version that merely begins like the one asked for.
-    if wanted.version not in {None, _LATEST, model.tag.version}:
-        raise ArtifactMissingError(
-            f"the store has no model {tag}, only {model.tag}; import it with "
-            "scripts/import_model.py or ask for the other one"
-        )
-    return Path(model.path)
-
-
-def _missing(tag: str, exc: Exception) -> ArtifactMissingError:
-    return ArtifactMissingError(
-        f"the store has no model {tag}: {exc}; import one with scripts/import_model.py"
-    )
-
-
-def holds(artifact: Artifact) -> bool:
-    """Say whether the store holds this very model.
-
-    The graph, the tokenizer, the golden texts and the description count; where they came from and
-    when does not.
-
-    Raises:
-        StoreError: The store cannot be reached.
-        TagTakenError: It holds another model, or a damaged one, under the same tag.
-    """
-    return _holds(_store(artifact), artifact)
-
-
 def commit(artifact: Artifact) -> Committed:
     """Put a classifier folder into the store as a whole, or leave the store as it was.
 
@@ -113,67 +73,19 @@ def commit(artifact: Artifact) -> Committed:
         StoreError: The store cannot be written; the message names it and the bytes needed.
         TagTakenError: It holds another model under the same tag.
     """
-    store = _store(artifact)
-    folder = _folder(store, artifact)
+    store = open_store(artifact.tag)
+    folder = model_folder(store, artifact.tag)
     with _translated(store, artifact):
         staging = _staging_folder(store)
         with _exclusive(staging):
-            staged = None if _holds(store, artifact) else _stage(artifact, staging)
+            held = find_in(store, artifact.description)
+            staged = None if held else _stage(artifact, staging)
             latest = _draft_latest(folder.parent, staged, staging)
             with _uninterrupted():
                 if staged:
                     _publish(staged, folder)
                 _point_latest(latest, folder.parent)
     return Committed(artifact.tag, folder, already_there=staged is None)
-
-
-def _store(artifact: Artifact) -> Path:
-    try:
-        return Path(BentoMLContainer.model_store_dir.get()).resolve()
-    except OSError as exc:
-        raise StoreError(
-            f"the model store cannot be opened: {exc}; {_needed_bytes(artifact):,} bytes are to be "
-            "written there: set BENTOML_HOME to a folder that can be written"
-        ) from exc
-
-
-def _tag(artifact: Artifact) -> bentoml.Tag:
-    return bentoml.Tag.from_str(artifact.tag)
-
-
-def _folder(store: Path, artifact: Artifact) -> Path:
-    return store / _tag(artifact).path()
-
-
-def _holds(store: Path, artifact: Artifact) -> bool:
-    folder = _folder(store, artifact)
-    if not folder.exists():
-        return False
-    try:
-        held = _read_whole(folder)
-    except ArtifactError as exc:
-        raise TagTakenError(
-            f"the store has a damaged {artifact.tag} ({exc}); remove it with `bentoml models "
-            f"delete {artifact.tag}` or give another --version"
-        ) from exc
-    ours, theirs = _content(artifact), _content(held)
-    differing = [field for field in ours if ours[field] != theirs[field]]
-    if differing:
-        raise TagTakenError(
-            f"the store has another model under {artifact.tag} (it differs in "
-            f"{', '.join(differing)}); give another --version"
-        )
-    return True
-
-
-def _read_whole(folder: Path) -> Artifact:
-    if not (folder / _MODEL_YAML).is_file():
-        raise ArtifactError(f"{folder / _MODEL_YAML} is missing")
-    return read_artifact(folder)
-
-
-def _content(artifact: Artifact) -> dict[str, Any]:
-    return artifact.description.model_dump(exclude={"lineage"})
 
 
 @contextmanager
@@ -227,7 +139,7 @@ def _clear(staging: Path) -> None:
 def _stage(artifact: Artifact, staging: Path) -> Path:
     if shutil.disk_usage(staging).free < _needed_bytes(artifact):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-    staged = staging / _folder(staging, artifact).name
+    staged = staging / model_folder(staging, artifact.tag).name
     staged.mkdir()
     for name in _FILES:
         shutil.copyfile(artifact.folder / name, staged / name)
@@ -241,18 +153,19 @@ def _stage(artifact: Artifact, staging: Path) -> Path:
 def _write_model_yaml(artifact: Artifact, staged: Path) -> None:
     description = artifact.description
     info = ModelInfo(
-        tag=_tag(artifact),
+        tag=bentoml.Tag.from_str(artifact.tag),
         module="",
         api_version="v1",
         signatures={},
         labels={"task": "text-classification", "source": description.lineage.source},
         options=ModelOptions(),
         metadata=description.model_dump(
-            mode="json", include={"labels", "lineage", "files"}, exclude_none=True
-        ),
+            mode="json", include={"labels", "lineage"}, exclude_none=True
+        )
+        | {"files": {name: hash_file(staged / name) for name in _FILES}},
         context=ModelContext("onnxruntime", {"onnxruntime": version("onnxruntime")}),
     )
-    with (staged / _MODEL_YAML).open("w", encoding="utf-8") as file:
+    with (staged / MODEL_YAML).open("w", encoding="utf-8") as file:
         info.dump(file)
 
 
@@ -282,7 +195,7 @@ def _point_latest(draft: Path, models: Path) -> None:
 
 
 def _creation_time(folder: Path) -> datetime | None:
-    if not (folder / _MODEL_YAML).is_file():
+    if not (folder / MODEL_YAML).is_file():
         return None
     try:
         return Model.from_path(folder).creation_time

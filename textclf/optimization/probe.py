@@ -73,6 +73,7 @@ def run_probe(
     names = list(dict.fromkeys(outputs or _computed_names(model.graph.node)))
     options = ort.SessionOptions()
     options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.intra_op_num_threads = 1
     options.log_severity_level = 4  # errors are raised; logged too, they would show twice
     try:
         session = ort.InferenceSession(

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from textclf.artifact import DESCRIPTION, Artifact, read_artifact
+from scripts._command import INTERRUPTED, exit_codes
+from textclf.artifact import Artifact, read_artifact
 from textclf.errors import (
     ArtifactChangedError,
     ArtifactError,
@@ -21,11 +22,10 @@ from textclf.errors import (
 )
 from textclf.evaluation import Measurement, measure, read_labelled
 from textclf.inference import Graph
-from textclf.store import locate
+from textclf.store import resolve
 from textclf.tokenization import Tokenizer
 
 REFERENCE = Path(__file__).resolve().parents[1] / "models" / "reference"
-_INTERRUPTED = 130
 _ERRORS: tuple[type[TextClassifierError], ...] = (
     ArtifactError,
     ArtifactChangedError,
@@ -39,23 +39,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Measure the model that ``argv`` names and return the exit code."""
     arguments = _parser().parse_args(argv)
     try:
-        artifact = _find(arguments.model)
+        artifact = read_artifact(resolve(arguments.model))
         measurement = _measure(artifact, arguments.tsv)
     except TextClassifierError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return exc.exit_code
     except KeyboardInterrupt:
-        return _INTERRUPTED
+        return INTERRUPTED
     if arguments.json:
         print(json.dumps({"model": artifact.tag} | asdict(measurement), indent=2))
     else:
         print(_as_text(artifact, measurement))
     return 0
-
-
-def _find(model: str) -> Artifact:
-    folder = Path(model)
-    return read_artifact(folder if (folder / DESCRIPTION).is_file() else locate(model))
 
 
 def _measure(artifact: Artifact, path: Path) -> Measurement:
@@ -84,11 +79,9 @@ def _as_text(artifact: Artifact, measurement: Measurement) -> str:
 
 
 def _parser() -> argparse.ArgumentParser:
-    lines = ["exit codes:", "  0    measured", "  2    wrong command line"]
-    lines += [f"  {kind.exit_code:<4} {(kind.__doc__ or '').strip()}" for kind in _ERRORS]
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="\n".join([*lines, f"  {_INTERRUPTED}  interrupted"]),
+        epilog=exit_codes("measured", _ERRORS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
+from scripts._command import INTERRUPTED, exit_codes
 from textclf.description import PrecisionChoice
 from textclf.errors import (
     AccessError,
@@ -35,7 +36,6 @@ from textclf.errors import (
 from textclf.importing import ImportOptions, ImportReport, import_model
 from textclf.sources import SOURCES
 
-_INTERRUPTED = 130
 _ERRORS: tuple[type[TextClassifierError], ...] = (
     ArtifactError,
     ArtifactChangedError,
@@ -53,6 +53,9 @@ _ERRORS: tuple[type[TextClassifierError], ...] = (
     DownloadError,
     UntrustedContentError,
     PrecisionError,
+)
+_EXIT_CODES = exit_codes(
+    "imported, or already there", _ERRORS, interrupted="interrupted; nothing was written"
 )
 
 
@@ -75,7 +78,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         return exc.exit_code
     except KeyboardInterrupt:
         print("interrupted: nothing was written to the model store", file=sys.stderr)
-        return _INTERRUPTED
+        return INTERRUPTED
     for warning in report.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(_as_json(report) if arguments.json else _as_text(report))
@@ -85,7 +88,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog=_exit_codes(),
+        epilog=_EXIT_CODES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     sources = parser.add_subparsers(dest="source", required=True, metavar="SOURCE")
@@ -94,7 +97,7 @@ def _parser() -> argparse.ArgumentParser:
             name,
             help=source.summary,
             description=f"Import {source.summary}.",
-            epilog=_exit_codes(),
+            epilog=_EXIT_CODES,
             formatter_class=argparse.RawDescriptionHelpFormatter,
         )
         source.add_arguments(subparser)
@@ -158,12 +161,6 @@ def _max_tokens(text: str) -> int:
     if number < 2:
         raise argparse.ArgumentTypeError(f"must be at least 2, got {number}")
     return number
-
-
-def _exit_codes() -> str:
-    lines = ["exit codes:", "  0    imported, or already there", "  2    wrong command line"]
-    lines += [f"  {kind.exit_code:<4} {(kind.__doc__ or '').strip()}" for kind in _ERRORS]
-    return "\n".join([*lines, f"  {_INTERRUPTED}  interrupted; nothing was written"])
 
 
 def _as_json(report: ImportReport) -> str:

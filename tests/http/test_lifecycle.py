@@ -20,6 +20,7 @@ from tests.http.test_contract import assert_problem, post
 from tests.http.test_limits import SLOW
 from textclf import store
 from textclf.artifact import (
+    DESCRIPTION,
     GOLDEN,
     GRAPH,
     TOKENIZER,
@@ -60,6 +61,7 @@ def test_golden_mismatch_keeps_the_service_from_being_ready(
         assert_never_ready(served)
         log = served.log.read_text()
     assert f"recorded {spoilt.label} {spoilt.score:.4f}, got {first.label}" in log
+    assert "import it again from its source with --precision fp32" in log
 
 
 @pytest.mark.parametrize("name", [GRAPH, TOKENIZER, GOLDEN])
@@ -190,7 +192,7 @@ def test_an_empty_store_leaves_the_reference(service: Served, reference: Artifac
     response = service.wait_for_status("/readyz", 200)
 
     assert response.headers["x-model"] == reference.tag
-    assert "serving the reference model" in service.log.read_text()
+    assert "taking the reference model" in service.log.read_text()
 
 
 def test_the_store_comes_before_the_reference(
@@ -202,6 +204,19 @@ def test_the_store_comes_before_the_reference(
 
     with serve(tmp_path) as served:
         assert served.wait_for_status("/readyz", 200).headers["x-model"] == committed.tag
+
+
+def test_a_changed_description_keeps_the_service_from_being_ready(
+    tmp_path: Path, classifier_folder: Path, bentoml_home: Path
+) -> None:
+    """Labels that were exchanged in the store are noticed: the store knows that file's hash too."""
+    path = store.commit(read_artifact(classifier_folder)).path / DESCRIPTION
+    assert path.is_relative_to(bentoml_home)
+    path.write_text(path.read_text("utf-8").replace('"negative"', '"other"'), "utf-8")
+
+    with serve(tmp_path, ready=False) as served:
+        assert_never_ready(served)
+        assert f"{path} has another sha256 than model.yaml records" in served.log.read_text()
 
 
 def test_a_folder_that_cannot_be_read_is_not_shown(tmp_path: Path) -> None:

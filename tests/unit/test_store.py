@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import sys
@@ -13,8 +14,19 @@ import pytest
 
 from tests.tiny_models import write_classifier
 from textclf import store
-from textclf.artifact import DESCRIPTION, Artifact, read_artifact, write_description
+from textclf.artifact import (
+    CARD,
+    DESCRIPTION,
+    GOLDEN,
+    GRAPH,
+    TOKENIZER,
+    Artifact,
+    read_artifact,
+    write_description,
+)
 from textclf.errors import ArtifactChangedError, ArtifactError, ArtifactMissingError, TagTakenError
+
+FILES = (GRAPH, TOKENIZER, GOLDEN, DESCRIPTION, CARD)
 
 
 @pytest.fixture
@@ -116,6 +128,28 @@ def test_other_model_under_the_same_tag(
     with pytest.raises(TagTakenError, match=rf"sentiment:tiny-1 \(it differs in {field}\); .*"):
         store.commit(read_artifact(other.folder))
     assert read_artifact(path).description == artifact.description
+
+
+@pytest.mark.usefixtures("bentoml_home")
+@pytest.mark.parametrize("name", FILES)
+def test_a_changed_file_of_a_stored_model_is_named(artifact: Artifact, name: str) -> None:
+    """No byte of a model in the store changes unnoticed, the description's included."""
+    path = store.commit(artifact).path / name
+    path.write_bytes(path.read_bytes() + b"\n")
+
+    with pytest.raises(ArtifactChangedError, match=re.escape(f"{path} has another sha256")):
+        read_artifact(store.locate(artifact.tag))
+
+
+@pytest.mark.usefixtures("bentoml_home")
+@pytest.mark.parametrize("name", FILES)
+def test_a_missing_file_of_a_stored_model_is_named(artifact: Artifact, name: str) -> None:
+    """A model in the store is not served without one of its files."""
+    path = store.commit(artifact).path / name
+    path.unlink()
+
+    with pytest.raises(ArtifactError, match=re.escape(f"{path} is missing")):
+        read_artifact(store.locate(artifact.tag))
 
 
 @pytest.mark.usefixtures("bentoml_home")

@@ -12,20 +12,17 @@ import asyncio
 import logging
 import signal
 import threading
-from pathlib import Path
 from types import FrameType
 from typing import Literal
 
 from textclf import store
 from textclf.artifact import read_artifact
 from textclf.classifier import Classifier
-from textclf.errors import ArtifactMissingError, NotReadyError, TextClassifierError
+from textclf.errors import NotReadyError, TextClassifierError
 from textclf.settings import Settings
 
 State = Literal["starting", "ready", "failed", "draining"]
 
-LATEST = "sentiment:latest"
-REFERENCE = Path(__file__).resolve().parents[2] / "models" / "reference"
 
 _NOT_READY: dict[State, tuple[str, dict[str, str]]] = {
     "starting": (
@@ -54,7 +51,7 @@ class Lifecycle:
 
     def __init__(self, settings: Settings) -> None:
         self.state: State = "starting"
-        self.tag = "unread" if _is_folder(settings.model) else settings.model or LATEST
+        self.tag = "unread" if store.is_folder(settings.model) else settings.model or store.LATEST
         self._settings = settings
         self._classifier: Classifier | None = None
         self._loading: asyncio.Task[None] | None = None
@@ -104,7 +101,7 @@ class Lifecycle:
             self.state = state
 
     def _open(self) -> Classifier:
-        artifact = read_artifact(find_model(self._settings.model))
+        artifact = read_artifact(store.resolve(self._settings.model))
         self.tag = artifact.tag
         return Classifier(
             artifact,
@@ -134,24 +131,3 @@ class Lifecycle:
             loop.call_soon_threadsafe(drain)
 
         signal.signal(signal.SIGTERM, on_sigterm)
-
-
-def find_model(setting: str) -> Path:
-    """Return the classifier folder that a ``model`` setting names.
-
-    Raises:
-        ArtifactError: The store has no such model, or a damaged one.
-    """
-    if not setting:
-        try:
-            return store.locate(LATEST)
-        except ArtifactMissingError:
-            if not REFERENCE.is_dir():
-                raise
-            _LOGGER.warning("the store has no %s; serving the reference model", LATEST)
-            return REFERENCE
-    return Path(setting) if _is_folder(setting) else store.locate(setting)
-
-
-def _is_folder(setting: str) -> bool:
-    return "/" in setting or (setting != "" and Path(setting).is_dir())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,40 @@ from textclf.errors import (
     TagTakenError,
 )
 
+LATEST = "sentiment:latest"
 MODEL_YAML = "model.yaml"
+REFERENCE = Path(__file__).resolve().parents[2] / "models" / "reference"
 _LATEST = "latest"
 # Given one recipe, another CPU may choose another variant of the graph.
 _DEPENDS_ON_THE_MACHINE = {"batch_invariance", "precision", "evaluations", "files"}
+
+_LOGGER = logging.getLogger(__name__)
+
+
+def resolve(model: str) -> Path:
+    """Return the classifier folder that a setting or a command names.
+
+    Args:
+        model: A store tag or a folder; empty for what is served by default: the store's newest
+            model, or the reference model of a clone where the store has none.
+
+    Raises:
+        ArtifactError: The store has no such model, or a damaged one.
+    """
+    if not model:
+        try:
+            return locate(LATEST)
+        except ArtifactMissingError:
+            if not REFERENCE.is_dir():
+                raise
+            _LOGGER.warning("the store has no %s; taking the reference model", LATEST)
+            return REFERENCE
+    return Path(model) if is_folder(model) else locate(model)
+
+
+def is_folder(model: str) -> bool:
+    """Say whether a setting or a command names a folder, rather than a store tag."""
+    return "/" in model or (model != "" and Path(model).is_dir())
 
 
 def locate(tag: str) -> Path:

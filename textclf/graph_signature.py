@@ -55,7 +55,13 @@ def read_signature(path: Path) -> GraphSignature:
     Raises:
         GraphError: It is no ONNX file, or no sequence classifier; the message says what to do.
     """
-    model = _read_model(path)
+    signature = _describe(path, _read_model(path))
+    # The checker reads the file by itself, so that the model above must be gone by now.
+    _require_valid(path)
+    return signature
+
+
+def _describe(path: Path, model: ModelProto) -> GraphSignature:
     inputs = _roles(path, _real_inputs(model))
     return GraphSignature(
         inputs=inputs,
@@ -92,6 +98,10 @@ def _read_model(path: Path) -> ModelProto:
             f"{path} keeps its weights in {', '.join(missing)}, which is not in {path.parent}; "
             "copy it there too"
         )
+    return model
+
+
+def _require_valid(path: Path) -> None:
     try:
         onnx.checker.check_model(path)
     except onnx.checker.ValidationError as exc:
@@ -99,7 +109,6 @@ def _read_model(path: Path) -> ModelProto:
             f"{path} is not valid ONNX: {str(exc).splitlines()[0]}; export it again, with an opset "
             f"of {onnx.defs.onnx_opset_version()} at the most"
         ) from exc
-    return model
 
 
 def _is_beside(name: str) -> bool:

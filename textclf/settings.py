@@ -75,6 +75,11 @@ class Settings(BaseModel):
             raise SettingsError("; ".join(faults)) from exc
 
 
+def read_azure_credentials(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the service principal in ``AZURE_CREDENTIALS``; no part of the settings that serve."""
+    return environ.get("AZURE_CREDENTIALS")
+
+
 def _describe(field: str, kind: str, message: str) -> str:
     name = PREFIX + field.upper()
     if kind != "extra_forbidden":

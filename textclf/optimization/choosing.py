@@ -20,10 +20,11 @@ from textclf.optimization.gate import Answers, Comparison, compare, refusals
 from textclf.optimization.per_token import has_large_products
 from textclf.optimization.timing import Times, speedup, time_in_turns
 from textclf.optimization.variants import INT8_VARIANTS, Feeds, Variant
-from textclf.optimization.weights import read_graph
+from textclf.optimization.weights import graph_bytes, read_graph
 from textclf.verification import measure_batch_invariance, score_alone
 
 _CALIBRATION_TEXTS = 128
+_SPARE_BYTES = 250_000_000  # of the 500 MB that an import may take besides twice the graph
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -126,7 +127,6 @@ class _Bench:
         self._description = description
         self._texts = texts
         self._found = found
-        self._graph = Graph(folder / GRAPH, description)
         self._calibration = [
             pad([ids], inputs=description.inputs, pad_token_id=description.pad_token_id)
             for ids in texts.golden[:_CALIBRATION_TEXTS]
@@ -162,16 +162,28 @@ class _Bench:
         path = self._folder / f"variant-{len(self.trials) + len(self.failures)}.onnx"
         _LOGGER.info("trying %s", variant.name)
         try:
+            self._require_memory(variant, source)
             variant.build(source, path, self._calibration)
             self._measure(variant, path)
         except (GraphError, ModelLoadError, QuantizationError) as exc:
             self.failures[variant.name] = f"not tried: {str(exc).splitlines()[0]}"
 
+    @staticmethod
+    def _require_memory(variant: Variant, source: Path) -> None:
+        size = graph_bytes(source)
+        if variant.memory_factor * size > 2 * size + _SPARE_BYTES:
+            raise QuantizationError(
+                f"it takes {variant.memory_factor} times the graph in memory, and an import keeps "
+                "to twice the graph and 500 MB"
+            )
+
     def _measure(self, variant: Variant, path: Path) -> None:
         graph = Graph(path, self._description)
         answers = self._answers(graph) if self.trials else self._found
+        # Opened here, since it takes as much memory as a variant takes to be built.
+        exact = Graph(self._folder / GRAPH, self._description)
         times, exact_times = time_in_turns(
-            (graph, self._graph),
+            (graph, exact),
             max(self._texts.golden, key=len),
             max_tokens=self._description.max_tokens,
         )
@@ -237,24 +249,13 @@ def _reasons(trials: Sequence[_Trial], failures: dict[str, str]) -> Iterator[str
             yield f"{variant.name}: {failures[variant.name]}"
 
 
-def _size(path: Path) -> int:
-    """Return the bytes of a graph and of the weights that it reads from beside itself."""
-    lengths = (
-        int(entry.value)
-        for tensor in read_graph(path).graph.initializer
-        for entry in tensor.external_data
-        if entry.key == "length"
-    )
-    return path.stat().st_size + sum(lengths)
-
-
 def _describe(trial: _Trial, is_chosen: bool) -> TriedVariant:
     comparison, invariance = trial.comparison, trial.answers.batch_invariance
     verdict = "refused: " + ", ".join(trial.refusals) if trial.refusals else "slower"
     return TriedVariant(
         name=trial.variant.name,
         verdict="chosen" if is_chosen else verdict,
-        size_bytes=_size(trial.path),
+        size_bytes=graph_bytes(trial.path),
         milliseconds={
             f"{texts}x{tokens}": round(milliseconds, 3)
             for (texts, tokens), milliseconds in trial.times.items()

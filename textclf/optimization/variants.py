@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
+from onnx import numpy_helper
+from onnx.external_data_helper import uses_external_data
 from onnxruntime.quantization import (
     CalibrationDataReader,
     QuantType,
@@ -45,6 +47,7 @@ class Variant:
         weights: What most of its weights are stored as.
         build: Writes it: the path of the fp32 graph, the path to write, and texts to calibrate
             with. Raises QuantizationError where that cannot be done.
+        memory_factor: How many times the graph building it takes in memory.
         instead_of: Name of a variant that makes this one needless if the gate lets it pass.
     """
 
@@ -52,6 +55,7 @@ class Variant:
     method: str
     build: Callable[[Path, Path, Sequence[Feeds]], None]
     weights: str = "int8"
+    memory_factor: float = 1.5
     instead_of: str = ""
 
 
@@ -80,20 +84,23 @@ def _static(source: Path, target: Path, texts: Sequence[Feeds]) -> None:
 
 
 def _block_wise(source: Path, target: Path, _texts: Sequence[Feeds]) -> None:
+    """Embedding tables stay fp32, and are not even read."""
     config = DefaultWeightOnlyQuantConfig(
         block_size=_BLOCK, is_symmetric=True, accuracy_level=_INT8_ACCUMULATION, bits=8
     )
-    with _library("MatMulNBits"):
-        quantizer = MatMulNBitsQuantizer(onnx.load_model(source), bits=8, algo_config=config)
+    with _library("MatMulNBits"), _without_tables(source, target) as bare:
+        quantizer = MatMulNBitsQuantizer(onnx.load_model(bare), bits=8, algo_config=config)
         quantizer.process()
         onnx.save_model(quantizer.model.model, target)
 
 
 def _dynamic(source: Path, target: Path, _texts: Sequence[Feeds]) -> None:
-    with _library("quantize_dynamic"):
+    """Embedding tables stay fp32, and are not even read."""
+    with _library("quantize_dynamic"), _without_tables(source, target) as bare:
         quantize_dynamic(
-            source,
+            bare,
             target,
+            op_types_to_quantize=["MatMul"],
             per_channel=True,
             reduce_range=not has_vnni(),
             extra_options=_UNTYPED_IS_FLOAT,
@@ -118,17 +125,20 @@ INT8_VARIANTS = (
         method="products int8 with one scale an output channel, one fixed scale for the inputs of "
         "each from calibration on the golden texts (onnxruntime's quantize_static)",
         build=_static,
+        memory_factor=4,
     ),
     Variant(
         name="int8 block-wise",
         method=f"weights of products in 8 bits with one scale for {_BLOCK} of them (onnxruntime's "
         "MatMulNBits)",
         build=_block_wise,
+        memory_factor=2,
     ),
     Variant(
         name="int8 dynamic",
         method="stock dynamic quantisation, one scale a tensor (onnxruntime's quantize_dynamic)",
         build=_dynamic,
+        memory_factor=2.3,
     ),
 )
 
@@ -139,6 +149,28 @@ class _Texts(CalibrationDataReader):  # type: ignore[misc]  # onnxruntime has no
 
     def get_next(self) -> dict[str, Any] | None:
         return dict(feeds) if (feeds := next(self._texts, None)) is not None else None
+
+
+@contextmanager
+def _without_tables(source: Path, target: Path) -> Iterator[Path]:
+    """Give a graph whose embedding tables are one row long; give ``target`` its tables back."""
+    graph = read_graph(source)
+    gathered = {node.input[0] for node in graph.graph.node if node.op_type == "Gather"}
+    tables = [t for t in graph.graph.initializer if t.name in gathered and uses_external_data(t)]
+    whole = [onnx.TensorProto.FromString(table.SerializeToString()) for table in tables]
+    for table in tables:
+        kind = onnx.helper.tensor_dtype_to_np_dtype(table.data_type)
+        row = np.zeros((1, *table.dims[1:]), dtype=kind)
+        table.CopyFrom(numpy_helper.from_array(row, table.name))
+    bare = target.with_name(f"bare-{target.name}")
+    onnx.save_model(graph, bare)
+    yield bare
+    quantized = read_graph(target)
+    for table in whole:
+        (place,) = (t for t in quantized.graph.initializer if t.name == table.name)
+        place.CopyFrom(table)
+    onnx.save_model(quantized, target)
+    bare.unlink()
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import ClassVar, Self
 
 from textclf.artifact import DESCRIPTION
 from textclf.errors import SourceNotFoundError
+from textclf.sources.contents import choose_graph
 from textclf.sources.source import FetchedModel, model_name
 from textclf.tokenizer_conversion import has_tokenizer
 
@@ -55,12 +56,5 @@ class LocalSource:
             return self.path
         if not self.path.is_dir():
             raise SourceNotFoundError(f"there is no file or folder {self.path}; check the path")
-        graphs = sorted(self.path.glob("*.onnx"))
-        if not graphs:
-            raise SourceNotFoundError(
-                f"{self.path} holds neither a {DESCRIPTION} nor an .onnx file; give the path of one"
-            )
-        if len(graphs) > 1:
-            names = ", ".join(graph.name for graph in graphs)
-            raise SourceNotFoundError(f"{self.path} holds several graphs ({names}); name one")
-        return graphs[0]
+        files = [entry.name for entry in self.path.iterdir() if entry.is_file()]
+        return self.path / choose_graph(files, str(self.path), "name one")

@@ -1,0 +1,239 @@
+#!/usr/bin/env python
+"""Register a classifier folder as a new version of a model in Azure ML."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from textclf.artifact import read_artifact
+from textclf.azureml.client import DEFAULT_TIMEOUT_SECONDS, SdkClient
+from textclf.azureml.credentials import parse_credentials
+from textclf.azureml.environment import V1, V2
+from textclf.azureml.failures import Workspace
+from textclf.azureml.supervision import ending_on_sigterm
+from textclf.errors import (
+    AccessError,
+    ArtifactChangedError,
+    ArtifactError,
+    DownloadError,
+    ModelImportError,
+    RegistrationError,
+    SourceNotFoundError,
+    TextClassifierError,
+)
+from textclf.registration import Plan, plan_registration, record, register, render_plan
+from textclf.settings import read_azure_credentials
+
+_SDKS = {"azureml": V1, "azureml-v2": V2}
+_DECLINED = 1
+_INTERRUPTED = 130
+_ERRORS: tuple[type[TextClassifierError], ...] = (
+    ArtifactError,
+    ArtifactChangedError,
+    ModelImportError,
+    SourceNotFoundError,
+    AccessError,
+    DownloadError,
+    RegistrationError,
+)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Register the folder that ``argv`` names and return the exit code."""
+    arguments = _parser().parse_args(argv)
+    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s", force=True)
+    try:
+        with ending_on_sigterm():
+            return _run(arguments)
+    except TextClassifierError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return exc.exit_code
+    except KeyboardInterrupt:
+        print(
+            "interrupted: if it was registering, run it again to see what became of it; a version "
+            "that is there already is not registered twice",
+            file=sys.stderr,
+        )
+        return _INTERRUPTED
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    connect = _connection(arguments)
+    artifact = read_artifact(arguments.folder)
+    plan = plan_registration(artifact, arguments.name, connect().latest(arguments.name))
+    print(render_plan(plan) + "\n", file=sys.stderr if arguments.json else sys.stdout, flush=True)
+    if plan.unchanged or arguments.dry_run:
+        _print_result(arguments, plan, None)
+        return 0
+    _check_record_folder(arguments.record)
+    if not arguments.yes and not _confirm(plan, arguments.workspace):
+        print("nothing was registered", file=sys.stderr)
+        return _DECLINED
+    made = register(plan, connect())  # a client of its own: the question takes no time from it
+    _write_record(arguments, plan, made)
+    _print_result(arguments, plan, made)
+    return 0
+
+
+def _connection(arguments: argparse.Namespace) -> Callable[[], SdkClient]:
+    credentials = parse_credentials(read_azure_credentials())
+    subscription_id = arguments.subscription_id
+    if subscription_id is None and credentials is not None:
+        subscription_id = credentials.subscription_id
+        if subscription_id is None:
+            raise AccessError("AZURE_CREDENTIALS names no subscription; give --subscription-id")
+    arguments.subscription_id = subscription_id
+    return lambda: SdkClient(
+        _SDKS[arguments.registry],
+        _workspace(arguments),
+        credentials,
+        timeout_seconds=arguments.timeout_seconds,
+    )
+
+
+def _workspace(arguments: argparse.Namespace) -> Workspace:
+    return Workspace(
+        name=arguments.workspace,
+        resource_group=arguments.resource_group,
+        subscription_id=arguments.subscription_id,
+    )
+
+
+def _confirm(plan: Plan, workspace: str) -> bool:
+    if not sys.stdin.isatty():
+        raise RegistrationError(
+            f"nobody can be asked whether to register {plan.name}, since standard input is no "
+            "terminal; check with --dry-run, then give --yes"
+        )
+    version = f"version {plan.next_version}" if plan.next_version else "a new version"
+    question = f"Register {plan.artifact.tag} as {plan.name} {version} in workspace {workspace}?"
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    return sys.stdin.readline().strip().lower() in {"y", "yes"}
+
+
+def _check_record_folder(path: Path | None) -> None:
+    folder = path.parent if path else Path.cwd()
+    if not folder.is_dir() or not os.access(folder, os.W_OK):
+        raise RegistrationError(
+            f"no record can be written to {folder}; make the folder, or name a file with --record"
+        )
+
+
+def _write_record(arguments: argparse.Namespace, plan: Plan, made: dict[str, Any]) -> None:
+    if plan.next_version not in {None, made["version"]}:
+        print(
+            f"warning: someone else registered {plan.name}:{plan.next_version} in the meantime",
+            file=sys.stderr,
+        )
+    path = arguments.record or Path(f"{plan.name}-{made['version']}.registration.json")
+    content = record(plan, made, str(_workspace(arguments)))
+    try:
+        path.write_text(content, "utf-8")
+    except OSError as exc:
+        print(content, file=sys.stderr)
+        raise RegistrationError(
+            f"{plan.name}:{made['version']} was registered, but its record cannot be written: "
+            f"{exc}; save what stands above"
+        ) from exc
+    print(f"recorded in {path}", file=sys.stderr)
+
+
+def _print_result(arguments: argparse.Namespace, plan: Plan, made: dict[str, Any] | None) -> None:
+    version = made["version"] if made else plan.registered and plan.registered["version"]
+    if arguments.json:
+        result = {
+            "name": plan.name,
+            "version": version,
+            "registered": made is not None,
+            "already_there": plan.unchanged,
+            "dry_run": arguments.dry_run,
+            "uri": made["uri"] if made else plan.registered and plan.registered["uri"],
+            "files": [asdict(file) for file in plan.files],
+            "tags": plan.tags,
+        }
+        print(json.dumps(result, indent=2))
+    elif plan.unchanged:
+        print(f"{plan.name}:{version} holds these very files already; nothing was registered")
+    elif made is None:
+        print(f"{plan.artifact.tag} can be registered as a new version of {plan.name}")
+    else:
+        print(f"registered {plan.name}:{version}")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        description=__doc__,
+        epilog=_exit_codes(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("registry", choices=_SDKS, help="Azure ML through SDK v1 or v2")
+    parser.add_argument("folder", type=Path, metavar="FOLDER", help="classifier folder")
+    parser.add_argument(
+        "name", type=_matching(r"[A-Za-z0-9][\w.-]{0,254}"), metavar="NAME", help="of the model"
+    )
+    parser.add_argument("--workspace", type=_matching(r"[\w.-]{2,255}"), required=True)
+    parser.add_argument("--resource-group", type=_matching(r"[\w.()-]{1,90}"), required=True)
+    parser.add_argument(
+        "--subscription-id",
+        type=_matching(r"[\w-]+"),
+        metavar="ID",
+        help="(default: what AZURE_CREDENTIALS says, else what az is set to)",
+    )
+    _add_options(parser)
+    return parser
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--yes", action="store_true", help="register without asking")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be, and stop")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+    parser.add_argument(
+        "--record",
+        type=Path,
+        metavar="FILE",
+        help="where to write down what was registered (default: NAME-VERSION.registration.json)",
+    )
+    parser.add_argument(
+        "--timeout-seconds",
+        type=_seconds,
+        default=DEFAULT_TIMEOUT_SECONDS,
+        metavar="S",
+        help="longest time to look, and again to register (default: %(default)s)",
+    )
+
+
+def _matching(pattern: str) -> Callable[[str], str]:
+    def _check(text: str) -> str:
+        if not re.fullmatch(pattern, text, re.ASCII):
+            raise argparse.ArgumentTypeError(f"{text!r} does not match {pattern}")
+        return text
+
+    return _check
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"must be positive, got {text}")
+    return value
+
+
+def _exit_codes() -> str:
+    lines = ["exit codes:", "  0    registered, or already there"]
+    lines += [f"  {_DECLINED}    the answer was no; nothing was registered"]
+    lines += ["  2    wrong command line"]
+    lines += [f"  {kind.exit_code:<4} {(kind.__doc__ or '').strip()}" for kind in _ERRORS]
+    return "\n".join([*lines, f"  {_INTERRUPTED}  interrupted"])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve test check hooks lock environment
+.PHONY: help serve azure-demo test check hooks lock environment
 
 HOST := 127.0.0.1
 PORT ?= 3000
@@ -30,10 +30,13 @@ if [ -z "$$python" ]; then \
 endef
 
 help:  ## list the targets
-	@sed -nE 's/^([a-z]+):[^#]*## (.*)/make \1\t\2/p' Makefile | expand -t 20
+	@sed -nE 's/^([a-z-]+):[^#]*## (.*)/make \1\t\2/p' Makefile | expand -t 20
 
 serve: environment  ## serve on HOST (127.0.0.1) and PORT (3000)
 	exec $(BIN)/bentoml serve --host "$(HOST)" --port "$(PORT)"
+
+azure-demo: environment  ## register, import and serve a model of Azure ML, which is played here
+	$(BIN)/python -m tests.azure.demo
 
 test: environment  ## run every test; print what they cover, served processes included
 	$(BIN)/coverage erase

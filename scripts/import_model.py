@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import get_args
 
 from scripts._command import INTERRUPTED, exit_codes
+from textclf.azureml.supervision import ending_on_sigterm
 from textclf.description import PrecisionChoice
 from textclf.errors import (
     AccessError,
@@ -59,6 +60,7 @@ _EXIT_CODES = exit_codes(
 )
 
 
+@ending_on_sigterm()
 def main(argv: Sequence[str] | None = None) -> int:
     """Import the model that ``argv`` names and return the exit code."""
     arguments = _parser().parse_args(argv)
@@ -137,6 +139,12 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="texts to record the answers to, one a line (default: built in)",
     )
+    _add_precision(parser)
+    parser.add_argument("--dry-run", action="store_true", help="write nothing to the store")
+    parser.add_argument("--json", action="store_true", help="print the result as JSON")
+
+
+def _add_precision(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision",
         choices=get_args(PrecisionChoice),
@@ -148,8 +156,6 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="lines of sentence TAB label under that header, to measure accuracy on",
     )
-    parser.add_argument("--dry-run", action="store_true", help="write nothing to the store")
-    parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
 def _labels(text: str) -> list[str]:

@@ -7,14 +7,21 @@ import argparse
 import json
 import logging
 import os
-import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from scripts._command import INTERRUPTED, exit_codes
 from textclf.artifact import read_artifact
+from textclf.azureml.arguments import (
+    NAME,
+    add_workspace_arguments,
+    matching,
+    read_workspace,
+)
 from textclf.azureml.client import DEFAULT_TIMEOUT_SECONDS, SdkClient
 from textclf.azureml.credentials import parse_credentials
 from textclf.azureml.environment import V1, V2
@@ -35,7 +42,6 @@ from textclf.settings import read_azure_credentials
 
 _SDKS = {"azureml": V1, "azureml-v2": V2}
 _DECLINED = 1
-_INTERRUPTED = 130
 _ERRORS: tuple[type[TextClassifierError], ...] = (
     ArtifactError,
     ArtifactChangedError,
@@ -47,13 +53,13 @@ _ERRORS: tuple[type[TextClassifierError], ...] = (
 )
 
 
+@ending_on_sigterm()
 def main(argv: Sequence[str] | None = None) -> int:
     """Register the folder that ``argv`` names and return the exit code."""
     arguments = _parser().parse_args(argv)
     logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s", force=True)
     try:
-        with ending_on_sigterm():
-            return _run(arguments)
+        return _run(arguments)
     except TextClassifierError as exc:
         print(f"error: {exc}", file=sys.stderr)
         return exc.exit_code
@@ -63,11 +69,19 @@ def main(argv: Sequence[str] | None = None) -> int:
             "that is there already is not registered twice",
             file=sys.stderr,
         )
-        return _INTERRUPTED
+        return INTERRUPTED
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    connect = _connection(arguments)
+    credentials = parse_credentials(read_azure_credentials())
+    workspace = read_workspace(arguments, credentials)
+    connect = partial(
+        SdkClient,
+        _SDKS[arguments.registry],
+        workspace,
+        credentials,
+        timeout_seconds=arguments.timeout_seconds,
+    )
     artifact = read_artifact(arguments.folder)
     plan = plan_registration(artifact, arguments.name, connect().latest(arguments.name))
     print(render_plan(plan) + "\n", file=sys.stderr if arguments.json else sys.stdout, flush=True)
@@ -79,33 +93,9 @@ def _run(arguments: argparse.Namespace) -> int:
         print("nothing was registered", file=sys.stderr)
         return _DECLINED
     made = register(plan, connect())  # a client of its own: the question takes no time from it
-    _write_record(arguments, plan, made)
+    _write_record(arguments, plan, made, workspace)
     _print_result(arguments, plan, made)
     return 0
-
-
-def _connection(arguments: argparse.Namespace) -> Callable[[], SdkClient]:
-    credentials = parse_credentials(read_azure_credentials())
-    subscription_id = arguments.subscription_id
-    if subscription_id is None and credentials is not None:
-        subscription_id = credentials.subscription_id
-        if subscription_id is None:
-            raise AccessError("AZURE_CREDENTIALS names no subscription; give --subscription-id")
-    arguments.subscription_id = subscription_id
-    return lambda: SdkClient(
-        _SDKS[arguments.registry],
-        _workspace(arguments),
-        credentials,
-        timeout_seconds=arguments.timeout_seconds,
-    )
-
-
-def _workspace(arguments: argparse.Namespace) -> Workspace:
-    return Workspace(
-        name=arguments.workspace,
-        resource_group=arguments.resource_group,
-        subscription_id=arguments.subscription_id,
-    )
 
 
 def _confirm(plan: Plan, workspace: str) -> bool:
@@ -128,14 +118,16 @@ def _check_record_folder(path: Path | None) -> None:
         )
 
 
-def _write_record(arguments: argparse.Namespace, plan: Plan, made: dict[str, Any]) -> None:
+def _write_record(
+    arguments: argparse.Namespace, plan: Plan, made: dict[str, Any], workspace: Workspace
+) -> None:
     if plan.next_version not in {None, made["version"]}:
         print(
             f"warning: someone else registered {plan.name}:{plan.next_version} in the meantime",
             file=sys.stderr,
         )
     path = arguments.record or Path(f"{plan.name}-{made['version']}.registration.json")
-    content = record(plan, made, str(_workspace(arguments)))
+    content = record(plan, made, str(workspace))
     try:
         path.write_text(content, "utf-8")
     except OSError as exc:
@@ -172,22 +164,19 @@ def _print_result(arguments: argparse.Namespace, plan: Plan, made: dict[str, Any
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog=_exit_codes(),
+        epilog=exit_codes(
+            "registered, or already there",
+            _ERRORS,
+            refused="the answer was no; nothing was registered",
+        ),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("registry", choices=_SDKS, help="Azure ML through SDK v1 or v2")
     parser.add_argument("folder", type=Path, metavar="FOLDER", help="classifier folder")
     parser.add_argument(
-        "name", type=_matching(r"[A-Za-z0-9][\w.-]{0,254}"), metavar="NAME", help="of the model"
+        "name", type=matching(NAME, "a model's name"), metavar="NAME", help="of the model"
     )
-    parser.add_argument("--workspace", type=_matching(r"[\w.-]{2,255}"), required=True)
-    parser.add_argument("--resource-group", type=_matching(r"[\w.()-]{1,90}"), required=True)
-    parser.add_argument(
-        "--subscription-id",
-        type=_matching(r"[\w-]+"),
-        metavar="ID",
-        help="(default: what AZURE_CREDENTIALS says, else what az is set to)",
-    )
+    add_workspace_arguments(parser)
     _add_options(parser)
     return parser
 
@@ -211,28 +200,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _matching(pattern: str) -> Callable[[str], str]:
-    def _check(text: str) -> str:
-        if not re.fullmatch(pattern, text, re.ASCII):
-            raise argparse.ArgumentTypeError(f"{text!r} does not match {pattern}")
-        return text
-
-    return _check
-
-
 def _seconds(text: str) -> float:
     value = float(text)
     if not value > 0:
         raise argparse.ArgumentTypeError(f"must be positive, got {text}")
     return value
-
-
-def _exit_codes() -> str:
-    lines = ["exit codes:", "  0    registered, or already there"]
-    lines += [f"  {_DECLINED}    the answer was no; nothing was registered"]
-    lines += ["  2    wrong command line"]
-    lines += [f"  {kind.exit_code:<4} {(kind.__doc__ or '').strip()}" for kind in _ERRORS]
-    return "\n".join([*lines, f"  {_INTERRUPTED}  interrupted"])
 
 
 if __name__ == "__main__":

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 import pytest
@@ -22,6 +24,18 @@ def _no_tracking() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENTOML_DO_NOT_TRACK", "True")
         yield
+
+
+@pytest.fixture(autouse=True)
+def _own_logging() -> Iterator[None]:
+    """Take back what a command does to the root logger, whose stream ends with its test."""
+    root = logging.getLogger()
+    level = root.level
+    yield
+    root.setLevel(level)
+    for handler in list(root.handlers):
+        if type(handler) is logging.StreamHandler:  # pytest's own are of kinds derived from it
+            root.removeHandler(handler)
 
 
 @pytest.fixture
@@ -77,6 +91,19 @@ def _import(model: TinyModel, name: str, home: Path) -> Path:
     with use_store(home):
         report = import_model(LocalSource(model.graph), ImportOptions(name=name))
         return store.locate(report.tag)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say how long the tests against Azure ML took: they are most of the wait."""
+    reports = [
+        report
+        for report in chain.from_iterable(terminalreporter.stats.values())
+        if isinstance(report, pytest.TestReport) and report.nodeid.startswith("tests/azure/")
+    ]
+    if reports:
+        tests = len({report.nodeid for report in reports})
+        seconds = sum(report.duration for report in reports)
+        terminalreporter.write_line(f"Azure tests: {tests} tests, {seconds:.0f} s")
 
 
 def require(available: bool, reason: str) -> None:

@@ -4,44 +4,15 @@ from __future__ import annotations
 
 import gzip
 import re
-import ssl
-import subprocess
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
-_KEY = ("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2")
+from tests.certificates import Certificates
+
 _MOMENT_SECONDS = 0.02
-
-
-@dataclass(frozen=True)
-class Certificate:
-    """A throwaway CA, and a key with a certificate for this machine that it signed."""
-
-    ca: Path
-    key: Path
-    certificate: Path
-
-
-def make_certificate(folder: Path) -> Certificate:
-    """Write a CA and a certificate for 127.0.0.1 and localhost; needs the openssl command."""
-    files = Certificate(folder / "ca.pem", folder / "server.key", folder / "server.pem")
-    ca_key = folder / "ca.key"
-    _openssl("-x509", *_KEY, "-subj", "/CN=throwaway CA", "-keyout", ca_key, "-out", files.ca)
-    _openssl(
-        *("-x509", *_KEY, "-subj", "/CN=127.0.0.1", "-CA", files.ca, "-CAkey", ca_key),
-        *("-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"),
-        *("-addext", "basicConstraints=critical,CA:FALSE"),
-        *("-keyout", files.key, "-out", files.certificate),
-    )
-    return files
-
-
-def _openssl(*arguments: str | Path) -> None:
-    subprocess.run(["openssl", "req", *arguments], check=True, capture_output=True)
 
 
 class Exchange(BaseHTTPRequestHandler):
@@ -130,10 +101,9 @@ class HttpsServer:
 
 
 @contextmanager
-def serve(certificate: Certificate) -> Iterator[HttpsServer]:
+def serve(certificates: Certificates) -> Iterator[HttpsServer]:
     """Run a server that answers 404 until it is told more."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(certificate.certificate, certificate.key)
+    context = certificates.server_context()
     answers: dict[str, list[Answer]] = {}
     server = _Server(answers)
     # The handshake is left to the thread of the connection: one that fails stops no other.

@@ -59,7 +59,9 @@ def write_roberta(folder: Path, **options: Any) -> TinyModel:
     model = _write(folder, roberta_graph(**options))
     tokenizer = ByteLevelBPETokenizer()
     tokens = ["<s>", "<pad>", "</s>", "<unk>", "<mask>"]
-    tokenizer.train_from_iterator(_CORPUS, vocab_size=ROBERTA_TOKENS, special_tokens=tokens)
+    tokenizer.train_from_iterator(
+        _CORPUS, vocab_size=ROBERTA_TOKENS, special_tokens=tokens, show_progress=False
+    )
     tokenizer.save_model(str(folder))
     return model
 

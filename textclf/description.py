@@ -25,6 +25,9 @@ class Lineage(_Described):
     workspace: Annotated[str | None, Field(description="Where in the registry it is.")] = None
     registered_by: Annotated[str | None, Field(description="As the registry says.")] = None
     registered_at: Annotated[str | None, Field(description="UTC, ISO 8601.")] = None
+    origin: Annotated[
+        str | None, Field(description="Where a classifier folder came from before that.")
+    ] = None
     imported_at: Annotated[str, Field(description="UTC, ISO 8601.")]
     importer: Annotated[str, Field(description="textclf and its version.")]
     sdk: Annotated[str | None, Field(description="Client library that fetched it.")] = None

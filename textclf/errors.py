@@ -173,7 +173,7 @@ class PrecisionError(ModelImportError):
 
 
 class RegistrationError(TextClassifierError):
-    """A model cannot be registered; the registry was left as it was."""
+    """A model was not registered, or not as it was shown."""
 
     exit_code = 43
 

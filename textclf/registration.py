@@ -14,7 +14,6 @@ from textclf import __version__
 from textclf.artifact import Artifact, hash_file
 from textclf.description import BatchInvariance, Evaluation
 from textclf.errors import (
-    AccessError,
     ArtifactChangedError,
     ArtifactError,
     DownloadError,
@@ -232,11 +231,6 @@ def _upload(plan: Plan, registry: Registry, folder: Path) -> dict[str, Any]:
         return registry.register(
             folder, plan.name, tags=dict(plan.tags), properties={}, description=description
         )
-    except AccessError as exc:
-        raise AccessError(
-            f"{exc}; files go to the workspace's storage account, which may take the role Storage "
-            "Blob Data Contributor there"
-        ) from exc
     except DownloadError as exc:
         raise DownloadError(
             f"{exc}; whether {plan.name} has a new version is not known: run this again, which "

@@ -14,6 +14,7 @@ from textclf.errors import SettingsError
 from textclf.schema import MAX_TEXTS
 
 PREFIX = "TEXTCLF_"
+_AZURE_CREDENTIALS = "AZURE_CREDENTIALS"
 _NOT_SETTINGS = {"TEXTCLF_REQUIRE_ALL"}  # read by the tests only
 
 
@@ -77,7 +78,12 @@ class Settings(BaseModel):
 
 def read_azure_credentials(environ: Mapping[str, str] = os.environ) -> str | None:
     """Return the service principal in ``AZURE_CREDENTIALS``; no part of the settings that serve."""
-    return environ.get("AZURE_CREDENTIALS")
+    return environ.get(_AZURE_CREDENTIALS)
+
+
+def environment_without_secrets(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """Return the environment for a program that is told of the service principal otherwise."""
+    return {name: value for name, value in environ.items() if name != _AZURE_CREDENTIALS}
 
 
 def _describe(field: str, kind: str, message: str) -> str:

@@ -25,7 +25,7 @@ _VOCABULARY_FILES = (
     "spm.model",
     "tokenizer.model",
 )
-_HUB_FILES = [*_VOCABULARY_FILES, "merges.txt", "added_tokens.json", *_CONFIG_FILES]
+HUB_FILES = (*_VOCABULARY_FILES, "merges.txt", "added_tokens.json", *_CONFIG_FILES)
 _PAD_TOKENS = ("<pad>", "[PAD]")
 
 _LOGGER = logging.getLogger(__name__)
@@ -64,7 +64,7 @@ def find_tokenizer(location: str) -> Path:
         return path
     hub = importlib.import_module("huggingface_hub")
     try:
-        return Path(hub.snapshot_download(location, allow_patterns=_HUB_FILES))
+        return Path(hub.snapshot_download(location, allow_patterns=[*HUB_FILES]))
     except (OSError, ValueError, hub.errors.HfHubHTTPError) as exc:
         raise TokenizerError(
             f"{location} is no folder here, and as a Hugging Face id it cannot be fetched "

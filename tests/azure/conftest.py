@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from tests.azure.standin import AzureStandIn
+from tests.azure.importer import Importer
+from tests.azure.standin import AzureStandIn, client_environment
 from tests.conftest import require
+from tests.tiny_models import TinyModel
 from textclf.azureml.environment import V1, V2, Sdk, lay_environment
 from textclf.errors import DownloadError
 
@@ -32,22 +32,19 @@ def sdks() -> dict[str, Sdk]:
 def azure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[AzureStandIn]:
     """A workspace of its own, with AZURE_CREDENTIALS for it, in a home of its own."""
     require(shutil.which("openssl") is not None, "the openssl command is not on PATH")
-    home = Path.home()
-    cache = os.environ.get("XDG_CACHE_HOME", home / ".cache")
-    data = os.environ.get("XDG_DATA_HOME", home / ".local" / "share")
-    kept = {  # where uv has the environments of scripts, and the interpreters they run on
-        "UV_CACHE_DIR": Path(cache) / "uv",
-        "UV_PYTHON_INSTALL_DIR": Path(data) / "uv" / "python",
-        "PYENV_ROOT": home / ".pyenv",
-    }
-    for name, folder in kept.items():
-        monkeypatch.setenv(name, os.environ.get(name, str(folder)))
-    own_home = tmp_path / "home"
-    own_home.mkdir()
-    monkeypatch.setenv("HOME", str(own_home))
-    monkeypatch.setenv("AZURE_CONFIG_DIR", str(own_home / "azure"))
     with AzureStandIn() as standin:
-        for name, value in standin.environment.items():
+        for name, value in client_environment(standin, tmp_path / "home").items():
             monkeypatch.setenv(name, value)
-        monkeypatch.setenv("AZURE_CREDENTIALS", json.dumps(standin.credentials))
         yield standin
+
+
+@pytest.fixture
+def importer(
+    sdks: Mapping[str, Sdk],  # noqa: ARG001 - laid before the stand-in shuts the network off
+    azure: AzureStandIn,
+    roberta_model: TinyModel,
+    bentoml_home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Importer:
+    """The command, with ``demo:1`` in the registry."""
+    return Importer.set_up(azure, roberta_model, bentoml_home, monkeypatch)

@@ -41,6 +41,13 @@ def _metadata(_: Registry, __: Request, parts: Mapping[str, str]) -> Response:
     )
 
 
+def _discover_instance(_: Registry, __: Request, ___: Mapping[str, str]) -> Response:
+    """Answer what MSAL asks before it tells of a refused secret."""
+    endpoint = f"https://{LOGIN}/{TENANT}/v2.0/.well-known/openid-configuration"
+    host = {"preferred_network": LOGIN, "preferred_cache": LOGIN, "aliases": [LOGIN]}
+    return answer_json({"tenant_discovery_endpoint": endpoint, "metadata": [host]})
+
+
 def _token(registry: Registry, request: Request, parts: Mapping[str, str]) -> Response:
     form = {name: values[0] for name, values in parse_qs(request.body.decode()).items()}
     if parts["tenant"] != TENANT:
@@ -56,14 +63,15 @@ def _token(registry: Registry, request: Request, parts: Mapping[str, str]) -> Re
             "request is the client secret value, not the client secret ID.",
             401,
         )
-    return answer_json({"token_type": "Bearer", "expires_in": 3599, "access_token": _jwt()})
+    return answer_json({"token_type": "Bearer", "expires_in": 3599, "access_token": make_token()})
 
 
 def _refuse(error: str, description: str, status: int) -> Response:
     return answer_json({"error": error, "error_description": description}, status)
 
 
-def _jwt() -> str:
+def make_token() -> str:
+    """Return a token as is given out to who signs in."""
     claims = {"exp": int(time.time()) + 3599, "tid": TENANT, "oid": CLIENT, "appid": CLIENT}
     parts = [
         base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=")
@@ -97,23 +105,27 @@ def refusal(registry: Registry, request: Request, parts: Mapping[str, str]) -> R
         return None
     if not has_token(request):
         return failure("AuthenticationFailed", "Authentication failed.", 401)
-    if "workspace" in parts and (message := _not_found(registry, parts)):
-        return failure("ResourceNotFound", message, 404)
+    if "workspace" in parts and (missing := _not_found(registry, parts)):
+        return failure(*missing, 404)
     if registry.faults.models_status and re.search(_ABOUT_MODELS, request.path):
         message = "The client does not have authorization to perform this action over this scope."
         return failure("AuthorizationFailed", message, registry.faults.models_status)
     return None
 
 
-def _not_found(registry: Registry, parts: Mapping[str, str]) -> str | None:
+def _not_found(registry: Registry, parts: Mapping[str, str]) -> tuple[str, str] | None:
+    """Return the code and the message that Azure Resource Manager has for it."""
     subscription, group, workspace = parts["subscription"], parts["group"], parts["workspace"]
     if registry.faults.subscription_invisible or subscription != SUBSCRIPTION:
-        return f"The subscription '{subscription}' could not be found."
+        return "SubscriptionNotFound", f"The subscription '{subscription}' could not be found."
     if group.lower() != RESOURCE_GROUP:
-        return f"Resource group '{group}' could not be found."
+        return "ResourceGroupNotFound", f"Resource group '{group}' could not be found."
     if registry.faults.workspace_missing or workspace.lower() != WORKSPACE:
-        kind = "Microsoft.MachineLearningServices/workspaces"
-        return f"The Resource '{kind}/{workspace}' under resource group '{group}' was not found."
+        resource = f"Microsoft.MachineLearningServices/workspaces/{workspace}"
+        return (
+            "ResourceNotFound",
+            f"The Resource '{resource}' under resource group '{group}' was not found.",
+        )
     return None
 
 
@@ -137,6 +149,7 @@ def failure(code: str, message: str, status: int) -> Response:
 
 
 ROUTES: list[Route[Registry]] = [
+    ("GET", LOGIN, "/common/discovery/instance", _discover_instance),
     ("GET", LOGIN, r"/(?P<tenant>[^/]+)/v2\.0/\.well-known/openid-configuration", _metadata),
     ("POST", LOGIN, r"/(?P<tenant>[^/]+)/oauth2/v2\.0/token", _token),
     ("GET", MANAGEMENT, r"/subscriptions", _subscriptions),

@@ -20,12 +20,18 @@ CLIENT_SECRET = "PLANTED~client~secret~0123456789"  # noqa: S105
 TOKEN_SIGNATURE = "PLANTED-access-token-signature-0"  # noqa: S105 - 32 characters of base64url
 SAS_SIGNATURE = "PLANTEDsasSIGNATURE0123456789"
 ACCOUNT_KEY = "PLANTEDaccountKEY0123456789+/" + "A" * 57 + "=="  # 64 bytes in base64
-RESOURCE_GROUP = "models"
-WORKSPACE = "sentiment"
+RESOURCE_GROUP = "practical-mlops"
+WORKSPACE = "ml-ws"
 ACCOUNT = "sentimentstore"
 CONTAINER = "azureml"
 DATASTORE = "workspaceblobstore"
 DatastoreCredentials = Literal["AccountKey", "Sas", "None"]
+HOSTS = (
+    "login.microsoftonline.com",
+    "management.azure.com",
+    "*.api.azureml.ms",
+    "*.blob.core.windows.net",
+)
 HISTORY_API = "https://eastus.api.azureml.ms"
 BLOB_HOST = f"{ACCOUNT}.blob.core.windows.net"
 

@@ -10,6 +10,7 @@ access signature permits are Azure's own.
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 import threading
@@ -19,13 +20,13 @@ from types import TracebackType
 from typing import Self
 
 from tests.azure import blobs, entra, routes_v1, routes_v2
-from tests.azure.certificates import HOSTS, write_certificates
 from tests.azure.exchange import Request, Response, Route, find_route
 from tests.azure.proxy import TerminatingProxy
 from tests.azure.registry import (
     ACCOUNT_KEY,
     CLIENT,
     CLIENT_SECRET,
+    HOSTS,
     RESOURCE_GROUP,
     SAS_SIGNATURE,
     SUBSCRIPTION,
@@ -37,6 +38,8 @@ from tests.azure.registry import (
     ModelVersion,
     Registry,
 )
+from tests.certificates import write_certificates
+from textclf.azureml.supervision import ending_on_sigterm
 
 _ROUTES: list[Route[Registry]] = [
     *entra.ROUTES,
@@ -74,7 +77,7 @@ class AzureStandIn:
         self.requests: list[tuple[str, str, str]] = []
         self.registry = Registry()
         self._folder = tempfile.TemporaryDirectory(prefix="azure-")
-        certificates = write_certificates(Path(self._folder.name))
+        certificates = write_certificates(Path(self._folder.name), *HOSTS)
         self.authority = certificates.authority
         self._proxy = TerminatingProxy(
             self._respond, certificates.server_context(), accepts=_is_played
@@ -189,6 +192,27 @@ def _is_played(host: str) -> bool:
     return any(host.endswith(known.lstrip("*")) for known in HOSTS)
 
 
+def client_environment(standin: AzureStandIn, home: Path) -> dict[str, str]:
+    """Return variables that lead a client to the stand-in, signed in, with ``home`` for its own."""
+    home.mkdir()
+    user = Path.home()
+    cache = os.environ.get("XDG_CACHE_HOME", user / ".cache")
+    data = os.environ.get("XDG_DATA_HOME", user / ".local" / "share")
+    kept = {  # where uv has the environments of scripts, and the interpreters they run on
+        "UV_CACHE_DIR": Path(cache) / "uv",
+        "UV_PYTHON_INSTALL_DIR": Path(data) / "uv" / "python",
+        "PYENV_ROOT": user / ".pyenv",
+    }
+    return {
+        **{name: os.environ.get(name, str(folder)) for name, folder in kept.items()},
+        **standin.environment,
+        "HOME": str(home),
+        "AZURE_CONFIG_DIR": str(home / "azure"),
+        "AZURE_CREDENTIALS": json.dumps(standin.credentials),
+    }
+
+
+@ending_on_sigterm()
 def main() -> int:
     """Serve the files on the command line as ``demo:1`` until interrupted."""
     with AzureStandIn() as standin:

@@ -11,11 +11,8 @@ from pathlib import Path
 import certifi
 import pytest
 
-from tests.azure import standin
-from tests.azure.entra import LOGIN, _jwt
-from tests.azure.exchange import Request, Response, answer_json
+from tests.azure.entra import make_token
 from tests.azure.importer import Importer
-from tests.azure.registry import TENANT, Registry
 from tests.azure.standin import AzureStandIn
 from tests.tiny_models import TinyModel
 from textclf.azureml.credentials import parse_credentials
@@ -25,18 +22,6 @@ from textclf.sources import AzureMLSource, AzureMLV2Source
 from textclf.sources.limits import Limits
 
 SOURCES = ("azureml", "azureml-v2")
-
-
-@pytest.fixture
-def importer(
-    sdks: Mapping[str, Sdk],  # noqa: ARG001 - laid before the stand-in shuts the network off
-    azure: AzureStandIn,
-    roberta_model: TinyModel,
-    bentoml_home: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Importer:
-    """The command, with ``demo:1`` in the registry."""
-    return Importer.set_up(azure, roberta_model, bentoml_home, monkeypatch)
 
 
 @pytest.mark.parametrize("source", SOURCES)
@@ -51,7 +36,7 @@ def test_name_and_version(source: str, importer: Importer, sdks: Mapping[str, Sd
     lineage = json.loads(text)["lineage"]
     assert lineage["source"] == source
     assert lineage["uri"].startswith(f"azureml://subscriptions/{importer.azure.subscription}/")
-    assert lineage["uri"].endswith("/workspaces/sentiment/models/demo/versions/1")
+    assert lineage["uri"].endswith("/workspaces/ml-ws/models/demo/versions/1")
     assert lineage["sdk"] == sdks[source].label
     assert [secret for secret in importer.azure.secrets if secret in text] == []
 
@@ -91,16 +76,6 @@ def test_command_line(
     assert importer.azure.requests == []
 
 
-def _discover_instance(_: Registry, __: Request, ___: Mapping[str, str]) -> Response:
-    """Answer what MSAL asks before it tells of a refused secret."""
-    endpoint = f"https://{LOGIN}/{TENANT}/v2.0/.well-known/openid-configuration"
-    host = {"preferred_network": LOGIN, "preferred_cache": LOGIN, "aliases": [LOGIN]}
-    return answer_json({"tenant_discovery_endpoint": endpoint, "metadata": [host]})
-
-
-_INSTANCE_DISCOVERY = ("GET", LOGIN, "/common/discovery/instance", _discover_instance)
-
-
 def _take_another_secret(azure: AzureStandIn) -> None:
     azure.registry.client_secret = "another"  # noqa: S105
 
@@ -135,7 +110,7 @@ def _replace_version(azure: AzureStandIn) -> None:
         (
             _remove_workspace,
             21,
-            ["no workspace sentiment in resource group models, sub", "az ml workspace list"],
+            ["no workspace ml-ws in resource group practical-mlops, sub", "az ml workspace list"],
         ),
         (_remove_model, 21, ["no model demo:1 in workspace", "az ml model list --name demo"]),
         (_replace_version, 21, ["no model demo:1 in workspace", "az ml model list --name demo"]),
@@ -143,16 +118,14 @@ def _replace_version(azure: AzureStandIn) -> None:
     ],
     ids=["secret", "subscription", "workspace", "model", "version", "forbidden"],
 )
-def test_refused_by_the_registry(  # noqa: PLR0913, PLR0917
+def test_refused_by_the_registry(
     source: str,
     fault: Callable[[AzureStandIn], None],
     code: int,
     said: list[str],
     importer: Importer,
-    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Both SDKs' errors become one message that names the object and the remedy, at once."""
-    monkeypatch.setattr(standin, "_ROUTES", [*standin._ROUTES, _INSTANCE_DISCOVERY])
     fault(importer.azure)
 
     outcome = importer.run(source, "demo:1")
@@ -211,13 +184,13 @@ def test_hung_server(source: str, importer: Importer, monkeypatch: pytest.Monkey
 @pytest.fixture
 def az(importer: Importer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A program on PATH that answers as ``az`` does when logged in; no AZURE_CREDENTIALS."""
-    answer = json.dumps({"accessToken": _jwt(), "expires_on": 4102444800, "tokenType": "Bearer"})
+    token = {"accessToken": make_token(), "expires_on": 4102444800, "tokenType": "Bearer"}
     program = tmp_path / "bin" / "az"
     program.parent.mkdir()
     program.write_text(
         f"""#!/bin/sh
 case "$*" in
-  *get-access-token*) echo '{answer}' ;;
+  *get-access-token*) echo '{json.dumps(token)}' ;;
   *) echo {importer.azure.subscription} ;;
 esac
 """,
@@ -294,4 +267,4 @@ def test_nothing_secret_is_logged(
     assert "downloading 2 files of azureml://" in printed
     assert [secret for secret in azure.secrets if secret in printed] == []
     assert fetched.registered_by == "textclf tests"
-    assert str(fetched.workspace).startswith("sentiment in resource group models, subscription 2")
+    assert str(fetched.workspace).startswith("ml-ws in resource group practical-mlops, subscript")

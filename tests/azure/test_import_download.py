@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -10,21 +10,8 @@ import pytest
 from tests.azure.importer import Importer
 from tests.azure.standin import AzureStandIn
 from tests.tiny_models import TinyModel
-from textclf.azureml.environment import Sdk
 
 Fault = Callable[[AzureStandIn], None]
-
-
-@pytest.fixture
-def importer(
-    sdks: Mapping[str, Sdk],  # noqa: ARG001 - laid before the stand-in shuts the network off
-    azure: AzureStandIn,
-    roberta_model: TinyModel,
-    bentoml_home: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Importer:
-    """The command, with ``demo:1`` in the registry."""
-    return Importer.set_up(azure, roberta_model, bentoml_home, monkeypatch)
 
 
 def _fail_once(azure: AzureStandIn) -> None:
@@ -99,14 +86,14 @@ def _hold(azure: AzureStandIn) -> None:
             _refuse,
             [],
             27,
-            ["of workspace sentiment", "model demo:1;", "Storage Blob Data Reader"],
+            ["of workspace ml-ws", "model demo:1;", "Storage Blob Data Reader"],
         ),
         (
             "azureml-v2",
             _refuse,
             [],
             27,
-            ["of workspace sentiment", "model demo:1;", "Storage Blob Data Reader"],
+            ["of workspace ml-ws", "model demo:1;", "Storage Blob Data Reader"],
         ),
         ("azureml", _truncate_always, [], 28, ["the connection broke", "4 times in a row"]),
         ("azureml", _lead_outside, [], 29, ["'../evil.onnx', which leads out of its folder"]),

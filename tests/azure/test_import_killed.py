@@ -4,15 +4,11 @@ from __future__ import annotations
 
 import signal
 import socket
-from collections.abc import Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterator
 
 import pytest
 
 from tests.azure.importer import Importer
-from tests.azure.standin import AzureStandIn
-from tests.tiny_models import TinyModel
-from textclf.azureml.environment import Sdk
 
 _SECONDS = 60
 _SIGNALS = pytest.mark.parametrize(
@@ -24,18 +20,6 @@ _SIGNALS = pytest.mark.parametrize(
     ],
     ids=["SIGTERM", "SIGINT", "SIGKILL"],
 )
-
-
-@pytest.fixture
-def importer(
-    sdks: Mapping[str, Sdk],  # noqa: ARG001 - laid before the stand-in shuts the network off
-    azure: AzureStandIn,
-    roberta_model: TinyModel,
-    bentoml_home: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> Importer:
-    """The command, with ``demo:1`` in the registry."""
-    return Importer.set_up(azure, roberta_model, bentoml_home, monkeypatch)
 
 
 @pytest.fixture

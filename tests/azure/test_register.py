@@ -68,9 +68,15 @@ def test_register_and_import_again(
     assert _no_secret(azure, output.out, output.err, record)
 
     assert import_model.main([sdk, "demo:1", *_PLACE]) == 0
-    stored = bentoml_home / "models" / "sentiment" / "tiny-1"
-    assert {name: (stored / name).read_bytes() for name in _FILES} == contents
-    assert read_artifact(stored).tag == "sentiment:tiny-1"
+    stored = read_artifact(bentoml_home / "models" / "sentiment" / "demo-1")
+    assert stored.description.files == read_artifact(folder).description.files
+    lineage = stored.description.lineage
+    assert (lineage.source, lineage.uri) == (sdk, result["uri"])
+    assert lineage.workspace
+    assert azure.workspace in lineage.workspace
+    assert lineage.origin == read_artifact(folder).description.lineage.uri
+    assert lineage.registered_by
+    assert lineage.registered_at
 
 
 @_SDKS
@@ -199,7 +205,7 @@ def test_the_question(
     text: str, code: int, versions: list[int], asked: _Asked, azure: AzureStandIn
 ) -> None:
     """Only a yes registers, and the question says what, where and as which version."""
-    assert "Register sentiment:tiny-1 as demo version 1 in workspace sentiment?" in asked.question
+    assert "Register sentiment:tiny-1 as demo version 1 in workspace ml-ws?" in asked.question
 
     assert asked.answer(text)[0] == code
 
@@ -244,7 +250,9 @@ def test_not_allowed_to_upload(
     arguments = [sdk, str(folder), "demo", *_PLACE, "--yes", "--timeout-seconds", "60"]
     assert main(arguments) == 27
 
-    assert "Storage Blob Data Contributor" in capsys.readouterr().err
+    error = capsys.readouterr().err
+    assert "Storage Blob Data Contributor" in error
+    assert "AzureML Data Scientist" not in error
     assert not azure.registry.models
 
 

@@ -76,15 +76,18 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve(folder: Path, *, ready: bool = True, **settings: str) -> Iterator[Served]:
-    """Run `bentoml serve` on a free port with a store of its own below ``folder``.
+def serve(
+    folder: Path, *, ready: bool = True, port: int | None = None, **settings: str
+) -> Iterator[Served]:
+    """Run `bentoml serve` with a store of its own below ``folder``.
 
     Args:
         folder: Holds the store and the log.
         ready: Wait until the service is ready, rather than only alive.
+        port: A free one; None to look for it.
         settings: Environment variables without their TEXTCLF_ prefix.
     """
-    port = free_port()
+    port = port or free_port()
     environment = {k: v for k, v in os.environ.items() if not k.startswith("TEXTCLF_")}
     settings = {"DRAIN_SECONDS": "0", **settings}
     environment |= {f"TEXTCLF_{name}": value for name, value in settings.items()}

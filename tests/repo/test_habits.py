@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -42,9 +44,9 @@ def test_every_target_is_described() -> None:
     """`make` alone lists each target of the Makefile, and CONTRIBUTING.md each but itself."""
     makefile = (PROJECT / "Makefile").read_text()
     phony = re.findall(r"^\.PHONY: (.*)$", makefile, re.MULTILINE)[0].split()
-    listed = re.findall(r"^make (\w+) +\S", run(PROJECT, "make").stdout, re.MULTILINE)
+    listed = re.findall(r"^make ([a-z-]+) +\S", run(PROJECT, "make").stdout, re.MULTILINE)
     contributing = (PROJECT / "CONTRIBUTING.md").read_text()
-    documented = re.findall(r"^\| `make (\w+)` \|", contributing, re.MULTILINE)
+    documented = re.findall(r"^\| `make ([a-z-]+)` \|", contributing, re.MULTILINE)
 
     assert listed == phony
     assert ["help", *documented] == phony
@@ -73,6 +75,40 @@ def test_a_missing_python_is_named_in_one_line(origin: Path, tmp_path: Path) -> 
     assert result.returncode
     assert first == "Python 3.11 or newer with venv is missing (Debian: python3, python3-venv)"
     assert [line for line in rest if not line.startswith("make: ***")] == []
+
+
+def test_the_azure_demo(clone: Path, tmp_path: Path) -> None:
+    """It registers, imports, serves and asks, tells no secret, and leaves nothing behind."""
+    shown = run(clone, "make", "azure-demo", TMPDIR=str(tmp_path))
+
+    assert shown.returncode == 0, shown.stdout
+    commands = re.findall(r"^\$ (\S+)", shown.stdout, re.MULTILINE)
+    assert commands == ["cat", "python", "scripts/import_model.py", "bentoml", "curl"]
+    assert "\nroberta-sequence:1\n" in shown.stdout
+    assert "\nimported sentiment:roberta-sequence-1\n" in shown.stdout
+    assert re.fullmatch(r'{"positive":(true|false)}', shown.stdout.splitlines()[-1])
+    assert "PLANTED" not in shown.stdout
+    assert [path for path in tmp_path.iterdir() if path.is_dir()] == []
+    assert working_in(clone) == []
+
+
+def test_the_time_of_the_azure_tests_is_told() -> None:
+    """Whoever ran tests against Azure ML's stand-in reads how many, and how long they took."""
+    one = "tests/azure/test_standin.py::test_a_signature_for_reading_does_not_write"
+    shown = run(PROJECT, sys.executable, "-m", "pytest", "-q", one)
+
+    assert shown.returncode == 0, shown.stdout
+    assert re.search(r"^Azure tests: 1 tests, \d+ s$", shown.stdout, re.MULTILINE)
+
+
+def working_in(folder: Path) -> list[str]:
+    """Return the command lines of the processes whose working directory a folder is."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it has ended, or is somebody else's
+            if (process / "cwd").resolve(strict=True) == folder:
+                found.append((process / "cmdline").read_text().replace("\0", " "))
+    return found
 
 
 def test_a_commit_runs_the_hooks(clone: Path) -> None:

@@ -1,24 +1,29 @@
-"""The README, followed to the letter in a fresh clone."""
+"""The README and the pages after it, followed to the letter in a fresh clone."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from scripts import render_settings
+from tests.azure.standin import AzureStandIn
 from tests.http.serving import PROJECT, Served, free_port
 from tests.repo.conftest import visitor_environment
 from tests.tiny_models import write_roberta
+from textclf.azureml.environment import V1, V2, lay_environment
 from textclf.errors import RequestError
 
 README = (PROJECT / "README.md").read_text("utf-8")
+PAGES = [README, *(page.read_text("utf-8") for page in sorted((PROJECT / "docs").glob("*.md")))]
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 PYTHON_OUTPUT = re.compile(r"\)  # (.*)$", re.MULTILINE)
 
@@ -54,8 +59,9 @@ def read_commands(text: str) -> Iterator[Command]:
 class Visitor:
     """Someone who follows the README: one terminal for the server, one for the rest."""
 
-    def __init__(self, folder: Path, origin: Path) -> None:
+    def __init__(self, folder: Path, origin: Path, azure: AzureStandIn) -> None:
         self._origin = origin
+        self._azure = azure
         self._folder = folder
         self._log = folder / "log"
         self._state = "set -euo pipefail"
@@ -71,6 +77,8 @@ class Visitor:
         """Clone this checkout in place of the address; then put the download by hand there."""
         self.stay(Command(re.sub(r"https://\S+", shlex.quote(str(self._origin)), command.text)))
         tiny = write_roberta(self._folder / "roberta-base")
+        self._azure.add_model("roberta-sequence", {"model.onnx": tiny.graph.read_bytes()})
+        (self._folder / "azure.json").write_text(json.dumps(self._azure.credentials), "utf-8")
         tiny.graph.rename(self._folder / "roberta-sequence-classification-9.onnx")
 
     def stay(self, command: Command) -> None:
@@ -82,12 +90,17 @@ class Visitor:
         else:
             self._state += f"; {command.text}"
 
-    def run(self, command: Command) -> None:
+    def ask_azure(self, command: Command) -> None:
+        """Run a command of which only Azure is played."""
+        self.run(command, self._azure.environment)
+
+    def run(self, command: Command, variables: Mapping[str, str] = MappingProxyType({})) -> None:
         """Run a command to its end and compare what it prints."""
         with self._log.open("wb") as stderr:
             run = subprocess.run(
-                self._shell(command), cwd=self._folder, env=self._environment, check=False,
-                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr, text=True,
+                self._shell(command), cwd=self._folder, env={**self._environment, **variables},
+                check=False, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=stderr,
+                text=True,
             )  # fmt: skip
 
         assert run.returncode == 0, f"{command.text}\n{run.stdout}{self._log.read_text()}"
@@ -137,13 +150,14 @@ class Visitor:
 
 RULES: dict[str, Callable[[Visitor, Command], None]] = {
     r"git clone https://\S+ && cd textclf": Visitor.clone,
-    r"source \S+": Visitor.stay,
+    r"source \S+|export AZURE_CREDENTIALS=.*": Visitor.stay,
     r"make serve|bentoml serve": Visitor.serve,
-    r"make test|make check": Visitor.leave_to_ci,
+    r"make (test|check|azure-demo)": Visitor.leave_to_ci,
     r"curl .* http://127\.0\.0\.1:3000/\S+": Visitor.run,
     r"(?s)python -c .*": Visitor.run,
     r"bentoml (build|models list)": Visitor.run,
-    r"scripts/(import|evaluate)_model\.py .*": Visitor.run,
+    r"scripts/import_model\.py local .*|scripts/(evaluate|show)_model\.py.*": Visitor.run,
+    r"scripts/(import|register)_model\.py azureml.*": Visitor.ask_azure,
     r"scripts/train_reference\.py .*": Visitor.look_up,
 }
 
@@ -160,16 +174,20 @@ def visitor(origin: Path, tmp_path: Path) -> Iterator[Visitor]:
     """Return a visitor with an empty folder, and what the README asks to have at hand."""
     (tmp_path / "sst2").mkdir()
     (tmp_path / "sst2" / "test.tsv").write_text("sentence\tlabel\ngood film\t1\nbad film\t0\n")
-    visitor = Visitor(tmp_path, origin)
-    try:
-        yield visitor
-    finally:
-        visitor.stop()
+    for sdk in (V1, V2):  # so that the clone finds their packages in uv's cache
+        lay_environment(sdk)
+    with AzureStandIn() as azure:
+        visitor = Visitor(tmp_path, origin, azure)
+        try:
+            yield visitor
+        finally:
+            visitor.stop()
 
 
 def test_the_commands_work_as_shown(visitor: Visitor) -> None:
     """Each command, run after the ones before it, succeeds and prints what is shown."""
-    for run, command in [(rule(command), command) for command in read_commands(README)]:
+    commands = [command for page in PAGES for command in read_commands(page)]
+    for run, command in [(rule(command), command) for command in commands]:
         run(visitor, command)
 
 

@@ -193,6 +193,17 @@ def test_a_program_that_does_not_read(tmp_path: Path) -> None:
     assert (finished.code, len(finished.output)) == (0, 5_000_001)
 
 
+def test_no_secret_is_in_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who may look at a program's environment does not see the service principal there."""
+    monkeypatch.setenv("AZURE_CREDENTIALS", _SECRET)
+    code = "import os; print(*os.environ.items(), 'PATH' in os.environ)"
+
+    finished = supervise([sys.executable, "-c", code], timeout_seconds=_SECONDS, doing="waiting")
+
+    assert finished.output.endswith(" True\n")
+    assert _SECRET not in finished.output
+
+
 def test_time_is_up_at_once() -> None:
     """Without any time left nothing goes on."""
     with pytest.raises(StillRunningError):

@@ -83,6 +83,7 @@ def _wrapping(inner: Exception) -> Exception:
         (ProxyError("cannot connect"), "proxy", "proxy:3128"),
         (_wrapping(SSLError("certificate")), "tls", ""),
         (RuntimeError("(SubscriptionNotFound) The subscription"), "subscription", ""),
+        (RuntimeError("The subscription 'x' could not be found."), "subscription", ""),
         (_wrapping(_answered(403)), "forbidden", "sign-in 403"),
         (_answered(401), "forbidden", "sign-in 401"),
         (_answered(403, "account.blob.core.windows.net"), "forbidden", "files 403"),

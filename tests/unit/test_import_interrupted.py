@@ -82,8 +82,8 @@ def _staged(home: Path) -> list[str]:
 
 @pytest.mark.parametrize(
     ("number", "code"),
-    [(signal.SIGINT, 130), (signal.SIGKILL, -signal.SIGKILL)],
-    ids=["SIGINT", "SIGKILL"],
+    [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGKILL, -signal.SIGKILL)],
+    ids=["SIGINT", "SIGTERM", "SIGKILL"],
 )
 def test_stopped_while_it_reads(
     number: int,
@@ -104,36 +104,51 @@ def test_stopped_while_it_reads(
     assert "Traceback" not in errors
     assert ("interrupted: nothing was written" in errors) == (number == signal.SIGINT)
     assert _tags() == []
+    assert list(tmp_path.glob("textclf-*")) == [] or number == signal.SIGKILL
     assert main(["local", str(classifier_folder)]) == 0
     assert _tags() == ["sentiment:tiny-1"]
 
 
-def test_interrupted_while_it_stages(
-    start: Callable[..., subprocess.Popen[str]], classifier_folder: Path, bentoml_home: Path
+@pytest.mark.parametrize(
+    ("number", "code", "said"),
+    [
+        (signal.SIGINT, 130, "interrupted: nothing was written to the model store\n"),
+        (signal.SIGTERM, 143, ""),
+    ],
+    ids=["SIGINT", "SIGTERM"],
+)
+def test_interrupted_while_it_stages(  # noqa: PLR0913, PLR0917
+    number: int,
+    code: int,
+    said: str,
+    start: Callable[..., subprocess.Popen[str]],
+    classifier_folder: Path,
+    bentoml_home: Path,
 ) -> None:
-    """Ctrl-C removes what was staged."""
+    """Ctrl-C and SIGTERM remove what was staged."""
     process = start("local", classifier_folder, stop_before="_write_model_yaml")
     assert process.stdout
     assert process.stdout.readline() == "stopped\n"
     assert _staged(bentoml_home) == ["tiny-1"]
 
-    process.send_signal(signal.SIGINT)
-    code, _, errors = _finish(process)
+    process.send_signal(number)
+    returned, _, errors = _finish(process)
 
-    assert code == 130
-    assert errors.splitlines()[-1] == "interrupted: nothing was written to the model store"
+    assert returned == code
+    assert errors.endswith(f"golden texts\n{said}")
     assert (_tags(), _staged(bentoml_home)) == ([], [])
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_interrupted_too_late(
-    start: Callable[..., subprocess.Popen[str]], classifier_folder: Path
+    number: int, start: Callable[..., subprocess.Popen[str]], classifier_folder: Path
 ) -> None:
-    """Once the model goes in, Ctrl-C does not turn a success into half of one."""
+    """Once the model goes in, neither signal turns a success into half of one."""
     process = start("local", classifier_folder, stop_before="_publish")
     assert process.stdout
     assert process.stdout.readline() == "stopped\n"
 
-    process.send_signal(signal.SIGINT)
+    process.send_signal(number)
     code, output, _ = _finish(process)
 
     assert (code, output) == (0, "imported sentiment:tiny-1\n")

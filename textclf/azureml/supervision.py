@@ -16,6 +16,8 @@ from typing import IO, NoReturn
 
 from tqdm import tqdm
 
+from textclf.settings import environment_without_secrets
+
 _QUIET_SECONDS = 2.0
 _TICK_SECONDS = 1.0
 _CHUNK_BYTES = 64 * 1024
@@ -44,7 +46,7 @@ class StillRunningError(Exception):
 def supervise(
     command: Sequence[str], *, timeout_seconds: float, doing: str, request: str = ""
 ) -> Finished:
-    """Run a program in a session of its own.
+    """Run a program in a session of its own, with no secret in its environment.
 
     Args:
         command: Program and arguments; nothing secret, since every user of the machine sees them.
@@ -63,6 +65,7 @@ def supervise(
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env=environment_without_secrets(),
         start_new_session=True,
     )
     assert process.stdin  # noqa: S101 - for mypy, as PIPE makes it

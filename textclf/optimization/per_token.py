@@ -12,7 +12,6 @@ Needed at import only: serving never imports this module, nor ``onnx``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,6 +22,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from textclf.errors import QuantizationError
+from textclf.optimization.graph_walk import attributes, constants, names, read_names
 
 # Below this a matrix saves less than the passes over its input cost; a classifier's last product
 # stays exact for the same reason.
@@ -81,7 +81,7 @@ def has_large_products(model: onnx.ModelProto) -> bool:
     """Say whether some product has a constant matrix of at least ``MIN_ELEMENTS`` elements."""
     large = {
         name
-        for name, matrix in _constants(model.graph)
+        for name, matrix in constants(model.graph)
         if matrix.dims[0] * matrix.dims[1] >= MIN_ELEMENTS
     }
     products = (node for node in model.graph.node if node.op_type in {"MatMul", "Gemm"})
@@ -114,8 +114,8 @@ class _Rewrite:
         self._opset = opset
         self._base_dir = str(base_dir or "")
         self._keep_narrowing = keep_narrowing
-        self._constants = dict(_constants(graph))
-        self._names = set(_names(graph))
+        self._constants = dict(constants(graph))
+        self._names = set(names(graph))
         self._nodes: list[onnx.NodeProto] = []
         self._initializers: list[onnx.TensorProto] = []
         self._shared: dict[str, str] = {}
@@ -146,8 +146,8 @@ class _Rewrite:
         self._product(node.input[0], weights, node.output[0])
 
     def _gemm(self, node: onnx.NodeProto) -> None:
-        attributes = _attributes(node)
-        transpose = bool(attributes.get("transB", 0))
+        given = attributes(node)
+        transpose = bool(given.get("transB", 0))
         weights = self._quantize_weights(node.input[1], transpose=transpose)
         output = node.output[0]
         bias = node.input[2] if len(node.input) > 2 else ""
@@ -243,14 +243,14 @@ class _Rewrite:
         return not (self._keep_narrowing and inputs > outputs)
 
     def _is_quantizable_gemm(self, node: onnx.NodeProto) -> bool:
-        attributes = _attributes(node)
-        plain = all(attributes.get(name, 1.0) == 1.0 for name in ("alpha", "beta"))
-        transpose = bool(attributes.get("transB", 0))
+        given = attributes(node)
+        plain = all(given.get(name, 1.0) == 1.0 for name in ("alpha", "beta"))
+        transpose = bool(given.get("transB", 0))
         quantizable = self._is_quantizable(node.input[1], transpose=transpose)
-        return plain and not attributes.get("transA", 0) and quantizable
+        return plain and not given.get("transA", 0) and quantizable
 
     def _is_table(self, node: onnx.NodeProto) -> bool:
-        return _attributes(node).get("axis", 0) == 0 and self._is_large(node.input[0])
+        return attributes(node).get("axis", 0) == 0 and self._is_large(node.input[0])
 
     def _node(self, op_type: str, inputs: list[str], output: str, **attributes: Any) -> str:
         name = self._name(output)
@@ -278,7 +278,7 @@ class _Rewrite:
 
     def _replace(self) -> None:
         graph = self._graph
-        used = set(_read_names(self._nodes)) | {output.name for output in graph.output}
+        used = set(read_names(self._nodes)) | {output.name for output in graph.output}
         kept = [tensor for tensor in graph.initializer if tensor.name in used]
         del graph.initializer[:]
         graph.initializer.extend(kept + self._initializers)
@@ -288,48 +288,3 @@ class _Rewrite:
         )
         # Shapes of tensors that are gone would contradict those that are inferred.
         del graph.value_info[:]
-
-
-def _constants(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:
-    """Yield the float32 matrices that cannot change: no graph input overrides them."""
-    overridable = {value.name for value in graph.input}
-    values = [(tensor.name, tensor) for tensor in graph.initializer]
-    values += [
-        (node.output[0], attribute.t)
-        for node in graph.node
-        if node.op_type == "Constant"
-        for attribute in node.attribute
-        if attribute.name == "value"
-    ]
-    for name, tensor in values:
-        is_matrix = tensor.data_type == onnx.TensorProto.FLOAT and len(tensor.dims) == 2
-        if is_matrix and name not in overridable:
-            yield name, tensor
-
-
-def _attributes(node: onnx.NodeProto) -> dict[str, object]:
-    return {item.name: helper.get_attribute_value(item) for item in node.attribute}
-
-
-def _names(graph: onnx.GraphProto) -> Iterator[str]:
-    """Yield each name that is taken, those of subgraphs included."""
-    yield from (value.name for value in (*graph.input, *graph.initializer))
-    for node in graph.node:
-        yield from (*node.input, *node.output)
-        for subgraph in _subgraphs(node):
-            yield from _names(subgraph)
-
-
-def _read_names(nodes: Iterable[onnx.NodeProto]) -> Iterator[str]:
-    """Yield what the nodes read, those of subgraphs included."""
-    for node in nodes:
-        yield from node.input
-        for subgraph in _subgraphs(node):
-            yield from _read_names(subgraph.node)
-
-
-def _subgraphs(node: onnx.NodeProto) -> Iterable[onnx.GraphProto]:
-    for attribute in node.attribute:
-        if attribute.type == onnx.AttributeProto.GRAPH:
-            yield attribute.g
-        yield from attribute.graphs

@@ -8,13 +8,18 @@ from __future__ import annotations
 
 import argparse
 import logging
-import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from textclf.artifact import DESCRIPTION, GRAPH
+from textclf.azureml.arguments import (
+    NAME,
+    add_workspace_arguments,
+    matching,
+    read_workspace,
+)
 from textclf.azureml.client import SdkClient
 from textclf.azureml.credentials import AzureCredentials, parse_credentials
 from textclf.azureml.environment import V1, V2, Sdk
@@ -28,7 +33,6 @@ from textclf.sources.limits import Limits
 from textclf.sources.source import FetchedModel, model_name
 from textclf.tokenizer_conversion import has_tokenizer
 
-_REFERENCE = r"[A-Za-z0-9][\w.-]{0,254}"
 _SHA256 = "sha256"  # a tag or a property that says it of the graph
 _SHA256_OF_DESCRIPTION = "sha256_classifier_json"
 _LEAST_SECONDS = 1.0
@@ -78,11 +82,7 @@ class _AzureSource:
         return cls(
             name=name,
             version=version or None,
-            workspace=Workspace(
-                name=arguments.workspace,
-                resource_group=arguments.resource_group,
-                subscription_id=_subscription(arguments.subscription_id, credentials),
-            ),
+            workspace=read_workspace(arguments, credentials),
             credentials=credentials,
             model_path=arguments.model_path,
             limits=Limits.from_arguments(arguments),
@@ -144,21 +144,12 @@ class _AzureSource:
         """Ask for the model and where it is registered."""
         parser.add_argument(
             "model",
-            type=_matching(rf"{_REFERENCE}(:{cls.version_pattern})?", "NAME:VERSION"),
+            type=matching(rf"{NAME}(:{cls.version_pattern})?", "NAME:VERSION"),
             metavar="NAME:VERSION",
             help="registered model; NAME alone with --latest",
         )
         parser.add_argument("--latest", action="store_true", help="take the newest version")
-        parser.add_argument("--workspace", type=_matching(_REFERENCE, "a workspace"), required=True)
-        parser.add_argument(
-            "--resource-group", type=_matching(r"[\w.()-]{1,90}", "a resource group"), required=True
-        )
-        parser.add_argument(
-            "--subscription-id",
-            type=_matching(_REFERENCE, "a subscription's ID"),
-            metavar="ID",
-            help="(default: what AZURE_CREDENTIALS says, else what az is set to)",
-        )
+        add_workspace_arguments(parser)
         parser.add_argument(
             "--model-path",
             metavar="PATH",
@@ -184,25 +175,7 @@ class AzureMLV2Source(_AzureSource):
     summary: ClassVar[str] = "a model registered in Azure ML, through SDK v2"
     kind: ClassVar[str] = "azureml-v2"
     sdk: ClassVar[Sdk] = V2
-    version_pattern: ClassVar[str] = _REFERENCE
-
-
-def _subscription(asked: str | None, credentials: AzureCredentials | None) -> str | None:
-    """Return the subscription to look in; None leaves that to what ``az`` is set to."""
-    if asked is not None or credentials is None:
-        return asked
-    if credentials.subscription_id is None:
-        raise AccessError("AZURE_CREDENTIALS names no subscription; give --subscription-id")
-    return credentials.subscription_id
-
-
-def _matching(pattern: str, what: str) -> Callable[[str], str]:
-    def _check(text: str) -> str:
-        if not re.fullmatch(pattern, text, re.ASCII):
-            raise argparse.ArgumentTypeError(f"{text!r} cannot be {what}")
-        return text
-
-    return _check
+    version_pattern: ClassVar[str] = NAME
 
 
 def _check_content(path: Path, model: Mapping[str, Any]) -> None:

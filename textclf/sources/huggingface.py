@@ -20,12 +20,11 @@ from textclf.sources.download import RemoteFile, download, without_request_logs
 from textclf.sources.http_faults import place_of
 from textclf.sources.limits import Limits
 from textclf.sources.source import FetchedModel, model_name
-from textclf.tokenizer_conversion import has_tokenizer
+from textclf.tokenizer_conversion import HUB_FILES, has_tokenizer
 
 _HTTP_ERROR: type[Exception] = errors.HTTPError  # type: ignore[attr-defined] # httpx's or httpx2's
 _COMMIT_DIGITS = 12
 _LISTING_SECONDS = 30.0
-_BESIDE_A_GRAPH = (".json", ".txt", ".model")  # tokenizers and configurations, never code
 
 
 @dataclass(frozen=True)
@@ -156,12 +155,12 @@ class HuggingFaceSource:
 
 def _is_wanted(path: str, size_bytes: int | None, graph: str) -> bool:
     """Say whether a file is the graph, weights of it, or may be its tokenizer or configuration."""
-    folder, suffix = PurePosixPath(path).parent, PurePosixPath(path).suffix
+    folder, name = PurePosixPath(path).parent, PurePosixPath(path).name
     beside = folder == PurePosixPath(graph).parent
     if beside and path.startswith(graph):  # model.onnx_data and model.onnx.data too
         return True
     near = beside or folder == PurePosixPath()
-    return near and suffix.lower() in _BESIDE_A_GRAPH and size_bytes != 0
+    return near and name in HUB_FILES and size_bytes != 0
 
 
 def _in_utc(time: datetime) -> str:

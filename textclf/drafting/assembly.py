@@ -1,4 +1,4 @@
-"""A fetched model to a draft of its classifier folder: taken over as it is, or put together."""
+"""A bare graph and its tokenizer, put together to a classifier folder."""
 
 from __future__ import annotations
 
@@ -6,34 +6,30 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from bentoml import Tag
 
-import textclf
 from textclf.artifact import (
-    DESCRIPTION,
     GOLDEN,
     GRAPH,
     TOKENIZER,
     hash_file,
-    read_artifact,
     write_golden,
 )
 from textclf.description import (
     BatchInvariance,
     ClassifierDescription,
     Evaluation,
-    GoldenExample,
-    Lineage,
     Precision,
     PrecisionChoice,
     Recipe,
 )
-from textclf.errors import GraphError, ModelImportError, PrecisionError, TokenizerError
+from textclf.drafting.concerns import of_batches, of_golden
+from textclf.drafting.lineage import new_lineage
+from textclf.drafting.options import ImportOptions
+from textclf.errors import PrecisionError, TokenizerError
 from textclf.evaluation import LabelledText, read_labelled
 from textclf.golden import read_texts, record_golden
 from textclf.graph_signature import GraphSignature, external_files, read_signature
@@ -47,37 +43,9 @@ from textclf.tokenization import Tokenizer
 from textclf.tokenizer_conversion import convert_tokenizer, find_tokenizer
 from textclf.verification import verify
 
-_FEW_GOLDEN_TEXTS = 20
 _NOT_MEASURED = BatchInvariance(invariant=True, texts=1, largest_score_shift=0, labels_flipped=0)
 
 _LOGGER = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ImportOptions:
-    """What overrides the source; None leaves it as found.
-
-    Attributes:
-        name: Name in the store tag.
-        version: Version in the store tag.
-        tokenizer: Folder or Hugging Face id.
-        labels: In the order of the logits.
-        positive_label: The one that ``/predict`` answers ``true`` for.
-        max_tokens: Longest input, special tokens included.
-        golden_texts: File with one text a line.
-        precision: How the graph may be stored; auto unless given.
-        evaluate: File of labelled texts, to measure the accuracy of every precision on.
-    """
-
-    name: str | None = None
-    version: str | None = None
-    tokenizer: str | None = None
-    labels: list[str] | None = None
-    positive_label: str | None = None
-    max_tokens: int | None = None
-    golden_texts: Path | None = None
-    precision: PrecisionChoice | None = None
-    evaluate: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -102,53 +70,8 @@ class Plan:
     precision: PrecisionChoice
 
 
-def adopt(
-    model: FetchedModel, options: ImportOptions, draft: Path, warnings: list[str]
-) -> ClassifierDescription:
-    """Check a classifier folder and take it over as it is."""
-    given = read_artifact(model.path)
-    _refuse_overrides(model, options)
-    signature = read_signature(given.graph_path)
-    description = given.description
-    if (signature.inputs, signature.output) != (description.inputs, description.output):
-        raise GraphError(
-            f"{given.graph_path} has other inputs or outputs than {DESCRIPTION} beside it says; "
-            "import the graph alone"
-        )
-    if signature.has_external_data:
-        raise GraphError(f"{given.graph_path} keeps weights in other files; import it alone")
-    for name in (GRAPH, TOKENIZER, GOLDEN):
-        (draft / name).symlink_to(given.folder / name)
-    texts = [example.text for example in given.golden]
-    verified = verify(draft, description, texts, embedding_rows=signature.embedding_rows)
-    warnings += verified.warnings
-    measured = verified.batch_invariance
-    if description.batch_invariance.invariant and not measured.invariant:
-        warnings.append(f"{DESCRIPTION} says that batches do not change an answer, but they do")
-        description = description.model_copy(update={"batch_invariance": measured})
-    _warn_of_batches(description.batch_invariance, warnings)
-    lineage = description.lineage.model_dump()
-    overrides = {"name": options.name, "version": options.version}
-    lineage |= {field: value for field, value in overrides.items() if value is not None}
-    return description.model_copy(update={"lineage": _lineage(lineage)})
-
-
 def plan(model: FetchedModel, options: ImportOptions, draft: Path, warnings: list[str]) -> Plan:
     """Read a bare graph and write its tokenizer into the draft."""
-    lineage = _lineage(
-        {
-            "source": model.source,
-            "uri": model.uri,
-            "name": options.name or model.name,
-            "version": options.version or model.version,
-            "workspace": model.workspace,
-            "registered_by": model.registered_by,
-            "registered_at": model.registered_at,
-            "imported_at": datetime.now(UTC).isoformat(timespec="seconds"),
-            "importer": f"textclf {textclf.__version__}",
-            "sdk": model.sdk,
-        }
-    )
     signature = read_signature(model.path)
     folder = _tokenizer_folder(model, options)
     tokenizer = convert_tokenizer(folder, draft / TOKENIZER, max_tokens=options.max_tokens)
@@ -166,7 +89,7 @@ def plan(model: FetchedModel, options: ImportOptions, draft: Path, warnings: lis
         pad_token_id=tokenizer.pad_token_id,
         max_tokens=tokenizer.max_tokens,
         batch_invariance=_NOT_MEASURED,
-        lineage=lineage,
+        lineage=new_lineage(model, options),
         precision=Precision(weights=signature.weights),
         recipe=Recipe(
             graph_sha256=_hash_graph(model.path, signature),
@@ -212,8 +135,8 @@ def assemble(plan: Plan, draft: Path, bench: Path, warnings: list[str]) -> Class
         pack(chosen.graph, draft / GRAPH)
     examples = record_golden(plan.golden_texts, chosen.answers.golden, description.labels)
     write_golden(draft / GOLDEN, examples)
-    _warn_of_golden(examples, len(plan.golden_texts), warnings)
-    _warn_of_batches(chosen.answers.batch_invariance, warnings)
+    warnings += of_golden(examples, len(plan.golden_texts))
+    warnings += of_batches(chosen.answers.batch_invariance)
     return description.model_copy(
         update={
             "batch_invariance": chosen.answers.batch_invariance,
@@ -259,39 +182,6 @@ def _evaluations(plan: Plan, found: Answers, chosen: Chosen) -> list[Evaluation]
     ]
 
 
-def _refuse_overrides(model: FetchedModel, options: ImportOptions) -> None:
-    given = [
-        field.name
-        for field in fields(options)
-        if field.name not in {"name", "version"} and getattr(options, field.name) is not None
-    ]
-    if given:
-        flags = ", ".join("--" + name.replace("_", "-") for name in given)
-        raise ModelImportError(
-            f"{model.path} is a classifier folder, which says that itself: leave out {flags}, or "
-            f"import its {GRAPH} alone"
-        )
-
-
-def _lineage(content: dict[str, str | None]) -> Lineage:
-    """Return a lineage whose name and version make a tag.
-
-    Raises:
-        ModelImportError: They do not.
-    """
-    name, number = content["name"], content["version"]
-    try:
-        lineage = Lineage.model_validate(content)
-        Tag("sentiment", f"{name}-{number}".lower())
-    except ValueError as exc:  # pydantic's is one too
-        raise ModelImportError(
-            f"name {name!r} and version {number!r} make no store tag: use lower-case letters "
-            "(in a version any), digits and . _ - in at most 62 characters together, with a letter "
-            "or a digit at both ends; give --name and --version"
-        ) from exc
-    return lineage
-
-
 def _hash_graph(path: Path, signature: GraphSignature) -> str:
     if not signature.has_external_data:
         return hash_file(path)
@@ -325,25 +215,3 @@ def _labels(
             "logits; if they are not, name them with --labels"
         )
     return labels, choose_positive(labels, options.positive_label)
-
-
-def _warn_of_golden(golden: Sequence[GoldenExample], texts: int, warnings: list[str]) -> None:
-    if len(golden) < _FEW_GOLDEN_TEXTS:
-        warnings.append(
-            f"only {len(golden)} of {texts} golden texts have a clear answer; give more texts of "
-            "the model's domain as --golden-texts"
-        )
-    if len({example.label for example in golden}) == 1:
-        warnings.append(
-            f"every golden text gets the label {golden[0].label}; check the tokenizer and the "
-            "labels"
-        )
-
-
-def _warn_of_batches(measured: BatchInvariance, warnings: list[str]) -> None:
-    if not measured.invariant:
-        warnings.append(
-            "an answer depends on the texts that share its batch: of "
-            f"{measured.texts} texts {measured.labels_flipped} labels flip, and a score moves by "
-            f"up to {measured.largest_score_shift:.4f}; the model is served one text at a time"
-        )

@@ -41,6 +41,7 @@ print(Model.register(workspace, "{_GRAPH}", "roberta-sequence").id)
 def main() -> int:
     """Register, import, serve and ask; return 0 only if all of it worked."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
     missing = [tool for tool in ("curl", "openssl") if shutil.which(tool) is None]
     if missing:
         print(f"not on PATH: {', '.join(missing)}; install that and retry", file=sys.stderr)

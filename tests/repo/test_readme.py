@@ -15,7 +15,7 @@ from types import MappingProxyType
 import pytest
 
 from scripts import render_settings
-from tests.azure.standin import AzureStandIn
+from tests.azure.standin import AzureStandIn, client_environment
 from tests.http.serving import PROJECT, Served, free_port
 from tests.repo.conftest import visitor_environment
 from tests.tiny_models import write_roberta
@@ -62,6 +62,7 @@ class Visitor:
     def __init__(self, folder: Path, origin: Path, azure: AzureStandIn) -> None:
         self._origin = origin
         self._azure = azure
+        self._azure_variables = client_environment(azure, folder / "home")
         self._folder = folder
         self._log = folder / "log"
         self._state = "set -euo pipefail"
@@ -92,7 +93,7 @@ class Visitor:
 
     def ask_azure(self, command: Command) -> None:
         """Run a command of which only Azure is played."""
-        self.run(command, self._azure.environment)
+        self.run(command, self._azure_variables)
 
     def run(self, command: Command, variables: Mapping[str, str] = MappingProxyType({})) -> None:
         """Run a command to its end and compare what it prints."""

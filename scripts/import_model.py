@@ -26,6 +26,7 @@ from textclf.errors import (
     InferenceError,
     LabelError,
     ModelImportError,
+    ModelLoadError,
     PrecisionError,
     SourceNotFoundError,
     StoreError,
@@ -40,6 +41,7 @@ from textclf.sources import SOURCES
 _ERRORS: tuple[type[TextClassifierError], ...] = (
     ArtifactError,
     ArtifactChangedError,
+    ModelLoadError,
     GoldenMismatchError,
     DataFileError,
     InferenceError,

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from textclf.artifact import Artifact
 from textclf.batching import plan_batches
-from textclf.description import GoldenExample
+from textclf.description import ClassifierDescription, GoldenExample
 from textclf.errors import GoldenMismatchError, QueueFullError
 from textclf.inference import Graph
 from textclf.schema import Prediction
@@ -90,12 +90,9 @@ class Classifier:
             if not agrees(example, prediction)
         ]
         if mismatches:
-            weights = self.artifact.description.precision.weights
             raise GoldenMismatchError(
                 f"{self.artifact.tag} gives other answers on this CPU than were recorded: "
-                f"{len(mismatches)} of {2 * len(golden)}; import it again from its source"
-                + ("" if weights == "fp32" else " with --precision fp32")
-                + ": "
+                f"{len(mismatches)} of {2 * len(golden)}; {_remedy(self.artifact.description)}: "
                 + "; ".join(mismatches)
             )
 
@@ -139,6 +136,14 @@ def agrees(example: GoldenExample, prediction: Prediction) -> bool:
     """Say whether a prediction is the recorded one, within ``SCORE_TOLERANCE``."""
     same_label = prediction.label == example.label
     return same_label and abs(prediction.score - example.score) <= SCORE_TOLERANCE
+
+
+def _remedy(description: ClassifierDescription) -> str:
+    if description.precision.weights == "fp32":
+        return "import it again from its source"
+    if description.recipe is None:
+        return "import the fp32 export of its graph"
+    return "import it again from its source with --precision fp32 and another --version"
 
 
 def _describe_mismatch(recorded: GoldenExample, found: Prediction) -> str:

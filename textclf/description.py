@@ -40,7 +40,7 @@ class TriedVariant(_Described):
     """
 
     name: str
-    verdict: Annotated[str, Field(description="Chosen, held, slower, or why it was refused.")]
+    verdict: Annotated[str, Field(description="Chosen, held, or why it was refused or not tried.")]
     size_bytes: Annotated[int | None, Field(ge=0)] = None
     milliseconds: Annotated[
         dict[str, float], Field(description="Median of one run, by texts x tokens.")

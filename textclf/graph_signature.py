@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import get_args
 
 import onnx
-from onnx import ModelProto, TensorProto, ValueInfoProto
+from onnx import GraphProto, ModelProto, TensorProto, ValueInfoProto
 from onnx.external_data_helper import uses_external_data
 
 from textclf.description import InputRole
@@ -18,6 +18,18 @@ from textclf.errors import GraphError
 _ROLES: tuple[InputRole, ...] = get_args(InputRole)
 _KEEPS_IDS = {"Cast", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze"}
 _KEEPS_ROWS = {"Cast", "DequantizeLinear", "Identity"}
+_INT8_OPERATORS = {
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "DynamicQuantizeMatMul",
+    "MatMulInteger",
+    "MatMulIntegerToFloat",
+    "MatMulNBits",
+    "QAttention",
+    "QGemm",
+    "QLinearMatMul",
+    "QuantizeLinear",
+}
 _PRECISIONS = {
     TensorProto.FLOAT: "fp32",
     TensorProto.DOUBLE: "fp64",
@@ -92,6 +104,10 @@ def _read_model(path: Path) -> ModelProto:
             f"{path} wants its weights from {', '.join(map(repr, outside))}, outside its "
             "folder; export it again"
         )
+    if any(map(uses_external_data, _tensors_of_nodes(model.graph))):
+        raise GraphError(
+            f"{path} keeps constants or weights of a subgraph in other files; export it in one file"
+        )
     missing = [name for name in _external_files(model) if not (path.parent / name).is_file()]
     if missing:
         raise GraphError(
@@ -123,6 +139,15 @@ def _external_files(model: ModelProto) -> list[str]:
         for entry in tensor.external_data
     )
     return sorted({entry.value for entry in entries if entry.key == "location"})
+
+
+def _tensors_of_nodes(graph: GraphProto) -> Iterator[TensorProto]:
+    """Yield what nodes and subgraphs hold, beside the weights of the graph itself."""
+    for attribute in (attribute for node in graph.node for attribute in node.attribute):
+        yield from (attribute.t, *attribute.tensors)
+        for subgraph in (attribute.g, *attribute.graphs):
+            yield from subgraph.initializer
+            yield from _tensors_of_nodes(subgraph)
 
 
 def _real_inputs(model: ModelProto) -> list[ValueInfoProto]:
@@ -207,6 +232,9 @@ def _embedding_rows(model: ModelProto, input_ids: str) -> int | None:
 
 
 def _precision(model: ModelProto) -> str:
+    """Return what most weights are stored as; int8 wherever a product runs in int8."""
+    if any(node.op_type in _INT8_OPERATORS for node in model.graph.node):
+        return "int8"
     sizes: Counter[str] = Counter()
     for tensor in model.graph.initializer:
         count = 1

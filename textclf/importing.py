@@ -62,11 +62,12 @@ def import_model(source: Source, options: ImportOptions, *, dry_run: bool = Fals
         draft.mkdir()
         model = source.fetch(target)
         _LOGGER.info("importing %s", model.uri)
-        if (model.path / DESCRIPTION).is_file():
+        is_folder = (model.path / DESCRIPTION).is_file()
+        if is_folder:
             description = adopt(model, options, draft, warnings)
         else:
             planned = plan(model, options, draft, warnings)
-            held = store.find(planned.description)
+            held = store.find(planned.description, by_recipe=True)
             if held is not None:
                 return _report(held, warnings, dry_run=dry_run, already_there=True)
             bench.mkdir()
@@ -74,8 +75,14 @@ def import_model(source: Source, options: ImportOptions, *, dry_run: bool = Fals
         write_description(draft, description)
         artifact = read_artifact(draft)
         _replay(artifact)
-        already_there = store.holds(artifact) if dry_run else store.commit(artifact).already_there
+        already_there = _commit(artifact, dry_run=dry_run, by_recipe=not is_folder)
         return _report(artifact, warnings, dry_run=dry_run, already_there=already_there)
+
+
+def _commit(artifact: Artifact, *, dry_run: bool, by_recipe: bool) -> bool:
+    if dry_run:
+        return store.find(artifact.description, by_recipe=by_recipe) is not None
+    return store.commit(artifact, by_recipe=by_recipe).already_there
 
 
 def _report(

@@ -12,7 +12,9 @@ Row = Sequence[str]
 def markdown_table(header: Row, rows: Iterable[Row]) -> str:
     """Render a table in Markdown."""
     lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(cells) + " |" for cells in lines)
+    return "\n".join(
+        "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |" for cells in lines
+    )
 
 
 def text_table(rows: Iterable[Row]) -> str:

@@ -7,7 +7,7 @@ Sources:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
 from pathlib import Path
@@ -22,12 +22,15 @@ from textclf.classifier import SCORE_TOLERANCE
 from textclf.description import BatchInvariance, ClassifierDescription
 from textclf.errors import GraphError, InferenceError, LabelError, ModelLoadError, TokenizerError
 from textclf.evaluation import random_batches
+from textclf.golden import read_texts
 from textclf.inference import Graph
 from textclf.tokenization import Tokenizer
 from textclf.tokenizer_conversion import vocabulary_ids
 
 _SERVED_TEXTS = 64  # the most that TEXTCLF_MAX_BATCH_TEXTS can be set to
 _RANDOM_TEXTS = 8
+_COMPANY_TEXTS = 48
+_EVENED_TEXTS = 64
 _SPARE_ROWS = 1.1  # embeddings are padded to a multiple of 64 or so, hardly ever by a tenth
 _TEXT = "It was a good day, said nobody, and yet the coffee was fine."
 
@@ -47,6 +50,21 @@ class Verified:
     warnings: list[str]
 
 
+@dataclass(frozen=True)
+class Tried:
+    """A classifier that runs.
+
+    Attributes:
+        graph: Its graph.
+        tokenizer: Its tokenizer.
+        warnings: What may be wrong although everything runs.
+    """
+
+    graph: Graph
+    tokenizer: Tokenizer
+    warnings: list[str]
+
+
 def verify(
     folder: Path,
     description: ClassifierDescription,
@@ -56,10 +74,23 @@ def verify(
 ) -> Verified:
     """Run the classifier in ``folder`` on its limits and on ``texts``, alone and in batches.
 
+    Args and errors are those of ``try_out``; ``texts`` are at least one.
+    """
+    tried = try_out(folder, description, embedding_rows=embedding_rows)
+    ids = [text.input_ids for text in tried.tokenizer.encode([*texts, *company(texts)])]
+    alone = score_alone(tried.graph, ids)
+    invariance = measure_batch_invariance(tried.graph, ids, alone)
+    return Verified(alone[: len(texts)], invariance, tried.warnings)
+
+
+def try_out(
+    folder: Path, description: ClassifierDescription, *, embedding_rows: int | None
+) -> Tried:
+    """Run the classifier in ``folder`` on its limits.
+
     Args:
         folder: Holds model.onnx and tokenizer.json.
         description: Of that classifier; its batch invariance is not read.
-        texts: At least one text.
         embedding_rows: Ids that the graph has an embedding for, where that is known.
 
     Raises:
@@ -82,10 +113,12 @@ def verify(
     _try_labels(graph, description.labels)
     _try_highest_id(graph, max(ids_in_use))
     _try_longest(graph, tokenizer, description.max_tokens)
-    ids = [text.input_ids for text in tokenizer.encode(texts)]
-    alone = score_alone(graph, ids)
-    warnings = _suspicions(len(ids_in_use), embedding_rows)
-    return Verified(alone, measure_batch_invariance(graph, ids, alone), warnings)
+    return Tried(graph, tokenizer, _suspicions(len(ids_in_use), embedding_rows))
+
+
+def company(texts: Sequence[str]) -> list[str]:
+    """Return built-in texts that keep others company, so that no text is alone in its batch."""
+    return [text for text in read_texts(None)[:_COMPANY_TEXTS] if text not in texts]
 
 
 def score_alone(graph: Graph, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
@@ -115,22 +148,39 @@ def measure_batch_invariance(
     Raises:
         GraphError: The graph fails on a batch.
     """
-    shift, flipped = 0.0, np.zeros(len(ids), dtype=bool)
     lengths = [len(row) for row in ids]
     batches = [
         *plan_batches(lengths, max_texts=_SERVED_TEXTS, equal_lengths=not graph.has_mask),
         *random_batches(lengths, _RANDOM_TEXTS, mixed_lengths=graph.has_mask),
     ]
-    for batch in tqdm(batches, "scoring in batches", disable=None, delay=2):
+    moved = [_moves(graph, ids, alone, batches)]
+    if not graph.has_mask:  # texts of like length may be too few to share a batch
+        length = sorted(lengths)[len(lengths) // 2]
+        evened = [list(islice(cycle(row), length)) for row in ids[:_EVENED_TEXTS]]
+        alike = random_batches([length] * len(evened), _RANDOM_TEXTS, mixed_lengths=True)
+        moved.append(_moves(graph, evened, score_alone(graph, evened), alike))
+    shift, flips = max(shift for shift, _ in moved), sum(flips for _, flips in moved)
+    return BatchInvariance(
+        invariant=shift <= SCORE_TOLERANCE and not flips,
+        texts=len(ids),
+        largest_score_shift=min(round(shift, 6), 1.0),
+        labels_flipped=flips,
+    )
+
+
+def _moves(
+    graph: Graph,
+    ids: Sequence[Sequence[int]],
+    alone: NDArray[np.float32],
+    batches: Iterable[Sequence[int]],
+) -> tuple[float, int]:
+    """Return how far a score moves in batches, and how many labels flip."""
+    shift, flipped = 0.0, np.zeros(len(ids), dtype=bool)
+    for batch in tqdm(list(batches), "scoring in batches", disable=None, delay=2):
         scores = _scores(graph, [ids[index] for index in batch])
         shift = max(shift, float(np.abs(scores - alone[batch]).max()))
         flipped[batch] |= scores.argmax(axis=1) != alone[batch].argmax(axis=1)
-    return BatchInvariance(
-        invariant=shift <= SCORE_TOLERANCE and not flipped.any(),
-        texts=len(ids),
-        largest_score_shift=min(round(shift, 6), 1.0),
-        labels_flipped=int(flipped.sum()),
-    )
+    return shift, int(flipped.sum())
 
 
 def _suspicions(vocabulary_size: int, embedding_rows: int | None) -> list[str]:

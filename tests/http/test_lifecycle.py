@@ -61,7 +61,7 @@ def test_golden_mismatch_keeps_the_service_from_being_ready(
         assert_never_ready(served)
         log = served.log.read_text()
     assert f"recorded {spoilt.label} {spoilt.score:.4f}, got {first.label}" in log
-    assert "import it again from its source with --precision fp32" in log
+    assert "import the fp32 export of its graph" in log
 
 
 @pytest.mark.parametrize("name", [GRAPH, TOKENIZER, GOLDEN])

@@ -8,12 +8,13 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
 
 from tests.conftest import use_store
 from tests.encoder_graphs import write_roberta_encoder
-from tests.tiny_models import TinyModel
+from tests.tiny_models import ROBERTA_TOKENS, TinyModel, token_ids
 from textclf import store
 from textclf.artifact import CARD, Artifact, read_artifact
 from textclf.description import ClassifierDescription, PrecisionChoice, TriedVariant
@@ -63,10 +64,10 @@ def test_the_fastest_that_holds_is_chosen(imported: Artifact) -> None:
     tried = by_name(imported.description)
 
     (chosen,) = [variant for variant in tried.values() if variant.verdict == "chosen"]
-    held = [v.speedup or 0 for v in tried.values() if v.verdict in {"chosen", "slower"}]
+    held = [v.speedup or 0 for v in tried.values() if v.verdict in {"chosen", "held"}]
     assert tried.keys() >= {"fp32", "fp32 fused", "int8 per token", "int8 dynamic"}
     assert tried.keys() >= {"int8 static", "int8 block-wise"}
-    assert chosen.speedup == max(held)
+    assert chosen.speedup == max(held)  # which is well above the margin that noise is granted
     assert imported.description.precision.weights == chosen.name.split()[0]
     assert imported.description.batch_invariance.invariant
 
@@ -181,3 +182,59 @@ def test_int8_graph_stays_as_it_is(
     assert (store.locate(report.tag) / "model.onnx").read_bytes() == graph.read_bytes()
     with pytest.raises(PrecisionError, match="int8 weights, of which no fp32 can be made"):
         import_model(LocalSource(graph), replace(options, version="2", precision="fp32"))
+
+
+@pytest.mark.usefixtures("bentoml_home")
+def test_one_golden_text_is_not_alone(encoder: TinyModel, tmp_path: Path) -> None:
+    """However few texts are given, batches have others in them, and stock int8 is refused."""
+    text = tmp_path / "text.txt"
+    text.write_text(read_texts(None)[0], "utf-8")
+
+    report = bring(encoder, text, None)
+
+    stock = by_name(report.description)["int8 dynamic"]
+    assert stock.verdict.startswith("refused: in batches a score moves by")
+    assert report.description.batch_invariance.texts > 40
+
+
+def test_int8_is_made_of_the_fused_graph(imported: Artifact) -> None:
+    """Attention is one operator there, and its projections are integer products."""
+    operators = [node.op_type for node in onnx.load_model(imported.graph_path).graph.node]
+
+    assert imported.description.precision.weights == "int8"
+    assert operators.count("MultiHeadAttention") == 2
+
+
+@pytest.mark.usefixtures("bentoml_home")
+def test_an_old_opset_is_raised(texts_file: Path, tmp_path: Path, roberta_model: TinyModel) -> None:
+    """Opset 9, which has no operators for int8 products, does not keep a graph from int8."""
+    graph = tmp_path / "old.onnx"
+    onnx.save_model(_opset_9_graph(), graph)
+    options = ImportOptions(tokenizer=str(roberta_model.folder), golden_texts=texts_file)
+
+    tried = by_name(import_model(LocalSource(graph), options).description)
+
+    assert tried["int8 per token"].speedup is not None
+
+
+def _opset_9_graph() -> onnx.ModelProto:
+    random = np.random.default_rng(0)
+    tables = {
+        "table": random.standard_normal((ROBERTA_TOKENS, 256)),
+        "product": random.standard_normal((256, 256)) / 16,
+        "head": random.standard_normal((256, 2)),
+    }
+    nodes = [
+        onnx.helper.make_node("Gather", ["table", "input_ids"], ["vectors"]),
+        onnx.helper.make_node("MatMul", ["vectors", "product"], ["hidden"]),
+        onnx.helper.make_node("ReduceMean", ["hidden"], ["pooled"], axes=[1], keepdims=0),
+        onnx.helper.make_node("MatMul", ["pooled", "head"], ["logits"]),
+    ]
+    logits = onnx.helper.make_tensor_value_info("logits", onnx.TensorProto.FLOAT, ("batch", 2))
+    weights = [
+        onnx.numpy_helper.from_array(table.astype(np.float32), name)
+        for name, table in tables.items()
+    ]
+    graph = onnx.helper.make_graph(nodes, "old", [token_ids()], [logits], weights)
+    opsets = [onnx.helper.make_opsetid("", 9)]
+    return onnx.helper.make_model(graph, ir_version=4, opset_imports=opsets)

@@ -104,7 +104,7 @@ def test_same_model_again(bentoml_home: Path, artifact: Artifact, tmp_path: Path
     again = read_artifact(again.folder)
 
     assert store.commit(again).already_there
-    assert store.holds(again)
+    assert store.find(again.description)
     assert (first.path / DESCRIPTION).read_bytes() == before
     assert _latest(bentoml_home) == "tiny-1"
 

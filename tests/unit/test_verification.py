@@ -15,7 +15,7 @@ from textclf.artifact import read_artifact
 from textclf.description import ClassifierDescription
 from textclf.errors import GraphError, LabelError, TokenizerError
 from textclf.golden import read_texts
-from textclf.verification import verify
+from textclf.verification import company, verify
 
 TEXTS = ["a good day", "a bad day indeed", "a bad one", "no", "the longest text of them all here"]
 
@@ -39,7 +39,8 @@ def test_sound_classifier(folder: Path, description: ClassifierDescription) -> N
     assert verified.scores.shape == (len(TEXTS), 2)
     assert np.allclose(verified.scores.sum(axis=1), 1)
     assert verified.batch_invariance.invariant
-    assert verified.batch_invariance.texts == len(TEXTS)
+    assert verified.scores.shape == (len(TEXTS), 2)
+    assert verified.batch_invariance.texts == len([*TEXTS, *company(TEXTS)])
     assert verified.batch_invariance.labels_flipped == 0
     assert verified.warnings == []
 

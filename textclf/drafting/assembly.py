@@ -29,19 +29,19 @@ from textclf.description import (
 from textclf.drafting.concerns import of_batches, of_golden
 from textclf.drafting.lineage import new_lineage
 from textclf.drafting.options import ImportOptions
-from textclf.errors import PrecisionError, TokenizerError
+from textclf.errors import GraphError, PrecisionError, TokenizerError
 from textclf.evaluation import LabelledText, read_labelled
 from textclf.golden import read_texts, record_golden
 from textclf.graph_signature import GraphSignature, external_files, read_signature
 from textclf.labels import DEFAULT_LABELS, choose_positive, find_labels
-from textclf.optimization.choosing import Chosen, Texts, choose_variant
+from textclf.optimization.choosing import Chosen, choose_variant
 from textclf.optimization.gate import Answers
+from textclf.optimization.trial import Texts, ask
 from textclf.optimization.weights import lay_aside, pack
 from textclf.sources import FetchedModel
 from textclf.tables import text_table, variant_rows
-from textclf.tokenization import Tokenizer
 from textclf.tokenizer_conversion import convert_tokenizer, find_tokenizer
-from textclf.verification import verify
+from textclf.verification import company, try_out
 
 _NOT_MEASURED = BatchInvariance(invariant=True, texts=1, largest_score_shift=0, labels_flipped=0)
 
@@ -122,17 +122,13 @@ def assemble(plan: Plan, draft: Path, bench: Path, warnings: list[str]) -> Class
     description = plan.description
     lay_aside(plan.graph, bench / GRAPH)
     (bench / TOKENIZER).symlink_to(draft / TOKENIZER)
-    texts = [*plan.golden_texts, *(text.text for text in plan.labelled)]
-    rows = plan.signature.embedding_rows
-    verified = verify(bench, description, texts, embedding_rows=rows)
-    warnings += verified.warnings
-    golden, labelled = np.split(verified.scores, [len(plan.golden_texts)])
-    found = Answers(golden=golden, labelled=labelled, batch_invariance=verified.batch_invariance)
-    chosen = _choose(plan, bench, found)
+    texts, found = _ask_found(plan, bench, warnings)
+    chosen = _choose(plan, bench, texts, found)
     if chosen.graph == bench / GRAPH and not plan.signature.has_external_data:
         (draft / GRAPH).symlink_to(plan.graph)
     else:
         pack(chosen.graph, draft / GRAPH)
+    _require_unchanged(plan)
     examples = record_golden(plan.golden_texts, chosen.answers.golden, description.labels)
     write_golden(draft / GOLDEN, examples)
     warnings += of_golden(examples, len(plan.golden_texts))
@@ -146,7 +142,20 @@ def assemble(plan: Plan, draft: Path, bench: Path, warnings: list[str]) -> Class
     )
 
 
-def _choose(plan: Plan, bench: Path, found: Answers) -> Chosen:
+def _ask_found(plan: Plan, bench: Path, warnings: list[str]) -> tuple[Texts, Answers]:
+    tried = try_out(bench, plan.description, embedding_rows=plan.signature.embedding_rows)
+    warnings += tried.warnings
+    labelled = [text.text for text in plan.labelled]
+    golden, evaluated, others = (
+        [text.input_ids for text in tried.tokenizer.encode(texts)]
+        for texts in (plan.golden_texts, labelled, company([*plan.golden_texts, *labelled]))
+    )
+    expected = np.array([text.label for text in plan.labelled], dtype=np.int64)
+    texts = Texts(golden=golden, labelled=evaluated, company=others, expected=expected)
+    return texts, ask(tried.graph, texts, plan.description.max_tokens)
+
+
+def _choose(plan: Plan, bench: Path, texts: Texts, found: Answers) -> Chosen:
     weights, description = plan.signature.weights, plan.description
     if weights != "fp32":
         if plan.precision not in {"auto", weights}:
@@ -155,12 +164,6 @@ def _choose(plan: Plan, bench: Path, found: Answers) -> Chosen:
                 "import its fp32 export, or leave out --precision"
             )
         return Chosen(graph=bench / GRAPH, precision=description.precision, answers=found)
-    tokenizer = Tokenizer(bench / TOKENIZER, max_tokens=description.max_tokens)
-    texts = Texts(
-        golden=[text.input_ids for text in tokenizer.encode(plan.golden_texts)],
-        labelled=[t.input_ids for t in tokenizer.encode([text.text for text in plan.labelled])],
-        expected=np.array([text.label for text in plan.labelled], dtype=np.int64),
-    )
     chosen = choose_variant(bench, description, texts, found, plan.precision)
     _LOGGER.info("%s", text_table(variant_rows(chosen.precision.variants)))
     return chosen
@@ -180,6 +183,12 @@ def _evaluations(plan: Plan, found: Answers, chosen: Chosen) -> list[Evaluation]
         )
         for precision, answer in answers.items()
     ]
+
+
+def _require_unchanged(plan: Plan) -> None:
+    recipe = plan.description.recipe
+    if recipe and recipe.graph_sha256 != _hash_graph(plan.graph, plan.signature):
+        raise GraphError(f"{plan.graph} changed while it was imported; import it again")
 
 
 def _hash_graph(path: Path, signature: GraphSignature) -> str:

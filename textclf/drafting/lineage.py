@@ -13,6 +13,7 @@ from textclf.errors import ModelImportError
 from textclf.sources import FetchedModel
 
 _LOCAL = "local"
+_LONGEST = 300
 
 
 def new_lineage(
@@ -34,9 +35,9 @@ def new_lineage(
             "uri": model.uri,
             "name": options.name or model.name,
             "version": options.version or model.version,
-            "workspace": model.workspace,
-            "registered_by": model.registered_by,
-            "registered_at": model.registered_at,
+            "workspace": _printable(model.workspace),
+            "registered_by": _printable(model.registered_by),
+            "registered_at": _printable(model.registered_at),
             "origin": origin,
             "imported_at": datetime.now(UTC).isoformat(timespec="seconds"),
             "importer": f"textclf {textclf.__version__}",
@@ -56,6 +57,13 @@ def adopted_lineage(given: Lineage, model: FetchedModel, options: ImportOptions)
     overrides = {"name": options.name, "version": options.version}
     overridden = {field: value for field, value in overrides.items() if value is not None}
     return _lineage(given.model_dump() | overridden)
+
+
+def _printable(text: str | None) -> str | None:
+    """Return what a registry says without what would act on a terminal or break a line."""
+    if text is None:
+        return None
+    return "".join(letter if letter.isprintable() else "?" for letter in text)[:_LONGEST]
 
 
 def _lineage(content: dict[str, str | None]) -> Lineage:

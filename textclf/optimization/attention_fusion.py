@@ -24,7 +24,7 @@ from textclf.optimization.probe import Probe, Values, make_probe, run_probe
 MICROSOFT = "com.microsoft"
 
 _BATCH, _LENGTH = 3, 7  # unlike each other, so that shapes tell axes apart
-_LONG = (128, 32)  # a window of attention shows in a long text; not each graph takes one
+_LONG = (512, 128, 32)  # a window of attention shows in a long text; not each graph takes one
 _TOLERANCE = 1e-4  # of the largest value; float32 sums in another order differ by 1e-6
 _MASKED = float(np.finfo(np.float32).min)
 

@@ -7,40 +7,31 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import onnx
-from numpy.typing import NDArray
+from onnx import version_converter
 
 from textclf.artifact import GRAPH
 from textclf.description import ClassifierDescription, Precision, PrecisionChoice, TriedVariant
-from textclf.errors import GraphError, ModelLoadError, PrecisionError, QuantizationError
+from textclf.errors import (
+    GraphError,
+    InferenceError,
+    ModelLoadError,
+    PrecisionError,
+    QuantizationError,
+)
 from textclf.inference import Graph, pad
-from textclf.optimization.fusion import fuse
-from textclf.optimization.gate import Answers, Comparison, compare, refusals
+from textclf.optimization.fusion import LAYER_NORM_OPSET, fuse
+from textclf.optimization.gate import Answers, compare
 from textclf.optimization.per_token import has_large_products
-from textclf.optimization.timing import Times, speedup, time_in_turns
+from textclf.optimization.timing import speedup, time_in_turns
+from textclf.optimization.trial import Texts, Trial, ask, describe_trial
 from textclf.optimization.variants import INT8_VARIANTS, Feeds, Variant
 from textclf.optimization.weights import graph_bytes, read_graph
-from textclf.verification import measure_batch_invariance, score_alone
 
 _CALIBRATION_TEXTS = 128
+_LEAST_SPEEDUP = 1.03  # less may be noise
 _SPARE_BYTES = 250_000_000  # of the 500 MB that an import may take besides twice the graph
 _LOGGER = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Texts:
-    """What variants are asked.
-
-    Attributes:
-        golden: The input_ids of each golden text; at least one.
-        labelled: The input_ids of each labelled text.
-        expected: Labels of those as indices of logits, of shape ``(texts,)``.
-    """
-
-    golden: Sequence[Sequence[int]]
-    labelled: Sequence[Sequence[int]]
-    expected: NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,22 +47,6 @@ class Chosen:
     graph: Path
     precision: Precision
     answers: Answers
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Trial:
-    """A variant that was built, with all that was measured of it."""
-
-    variant: Variant
-    path: Path
-    answers: Answers
-    comparison: Comparison
-    times: Times
-    speedup: float
-
-    @property
-    def refusals(self) -> list[str]:
-        return refusals(self.comparison, self.answers.batch_invariance)
 
 
 def choose_variant(
@@ -97,14 +72,14 @@ def choose_variant(
     bench = _Bench(folder, description, texts, found)
     int8 = requested != "fp32" and bench.has_large_products
     bench.try_all(INT8_VARIANTS if int8 else ())
-    chosen = _fastest(bench.trials, requested, bench.failures)
+    chosen = fastest(bench.trials, requested, bench.failures)
     return Chosen(
         graph=chosen.path,
         precision=Precision(
             weights=chosen.variant.weights,
             method=chosen.variant.method,
             variants=[
-                *(_describe(trial, trial is chosen) for trial in bench.trials),
+                *(describe_trial(trial, is_chosen=trial is chosen) for trial in bench.trials),
                 *(TriedVariant(name=name, verdict=why) for name, why in bench.failures.items()),
             ],
         ),
@@ -131,7 +106,7 @@ class _Bench:
             pad([ids], inputs=description.inputs, pad_token_id=description.pad_token_id)
             for ids in texts.golden[:_CALIBRATION_TEXTS]
         ]
-        self.trials: list[_Trial] = []
+        self.trials: list[Trial] = []
         self.failures: dict[str, str] = {}
 
     @property
@@ -140,7 +115,7 @@ class _Bench:
         return has_large_products(read_graph(self._folder / GRAPH))
 
     def try_all(self, variants: Sequence[Variant]) -> None:
-        """Try the graph as found, fused, and each variant of the faster of these."""
+        """Try the graph as found, fused, and each variant of the fused one if that holds."""
         found = Variant(name="fp32", weights="fp32", method="as found", build=_nothing)
         fused = Variant(
             name="fp32 fused",
@@ -148,15 +123,30 @@ class _Bench:
             method="attention, layer norms and activations fused",
             build=self._fuse,
         )
-        self._measure(found, self._folder / GRAPH)
-        self._try(fused, self._folder / GRAPH)
         source = self._folder / GRAPH
+        self._measure(found, source)
+        source = self._with_recent_opset(source)
+        self._try(fused, source)
         if len(self.trials) > 1 and not self.trials[-1].refusals:
             source = self.trials[-1].path
         for variant in variants:
             held = {trial.variant.name for trial in self.trials if not trial.refusals}
             if variant.instead_of not in held:
                 self._try(variant, source)
+
+    def _with_recent_opset(self, path: Path) -> Path:
+        """Raise an opset that has no operators for int8 products, or no LayerNormalization."""
+        graph = read_graph(path)
+        opset = next((o.version for o in graph.opset_import if o.domain in ("", "ai.onnx")), 0)
+        if opset >= LAYER_NORM_OPSET:
+            return path
+        raised = path.with_name("raised.onnx")
+        try:
+            onnx.save_model(version_converter.convert_version(graph, LAYER_NORM_OPSET), raised)
+        except Exception:  # noqa: BLE001  # its errors share no base; not each operator has a way
+            _LOGGER.info("its opset %d cannot be raised to %d", opset, LAYER_NORM_OPSET)
+            return path
+        return raised
 
     def _try(self, variant: Variant, source: Path) -> None:
         path = self._folder / f"variant-{len(self.trials) + len(self.failures)}.onnx"
@@ -165,7 +155,7 @@ class _Bench:
             self._require_memory(variant, source)
             variant.build(source, path, self._calibration)
             self._measure(variant, path)
-        except (GraphError, ModelLoadError, QuantizationError) as exc:
+        except (GraphError, InferenceError, ModelLoadError, QuantizationError) as exc:
             self.failures[variant.name] = f"not tried: {str(exc).splitlines()[0]}"
 
     @staticmethod
@@ -179,7 +169,9 @@ class _Bench:
 
     def _measure(self, variant: Variant, path: Path) -> None:
         graph = Graph(path, self._description)
-        answers = self._answers(graph) if self.trials else self._found
+        answers = self._found
+        if self.trials:
+            answers = ask(graph, self._texts, self._description.max_tokens)
         # Opened here, since it takes as much memory as a variant takes to be built.
         exact = Graph(self._folder / GRAPH, self._description)
         times, exact_times = time_in_turns(
@@ -188,7 +180,7 @@ class _Bench:
             max_tokens=self._description.max_tokens,
         )
         self.trials.append(
-            _Trial(
+            Trial(
                 variant=variant,
                 path=path,
                 answers=answers,
@@ -198,31 +190,36 @@ class _Bench:
             )
         )
 
-    def _answers(self, graph: Graph) -> Answers:
-        ids = [*self._texts.golden, *self._texts.labelled]
-        scores = score_alone(graph, ids)
-        golden, labelled = np.split(scores, [len(self._texts.golden)])
-        return Answers(
-            golden=golden,
-            labelled=labelled,
-            batch_invariance=measure_batch_invariance(graph, ids, scores),
-        )
-
     def _fuse(self, source: Path, target: Path, _texts: Sequence[Feeds]) -> None:
         graph = read_graph(source)
         fused = fuse(graph, inputs=self._description.inputs)
-        if len(fused.graph.node) == len(graph.graph.node):
+        if _fused_operators(fused) == _fused_operators(graph):
             raise QuantizationError("nothing in the graph can be fused")
         onnx.save_model(fused, target)
+
+
+def _fused_operators(model: onnx.ModelProto) -> int:
+    return sum(
+        node.domain == "com.microsoft" or node.op_type == "LayerNormalization"
+        for node in model.graph.node
+    )
 
 
 def _nothing(_source: Path, _target: Path, _texts: Sequence[Feeds]) -> None:
     """The graph as found is there already."""
 
 
-def _fastest(
-    trials: Sequence[_Trial], requested: PrecisionChoice, failures: dict[str, str]
-) -> _Trial:
+def fastest(trials: Sequence[Trial], requested: PrecisionChoice, failures: dict[str, str]) -> Trial:
+    """Return the trial whose graph is served.
+
+    Args:
+        trials: The graph as found, then every variant that runs.
+        requested: As for ``choose_variant``.
+        failures: Name of each variant that does not run to the reason.
+
+    Raises:
+        PrecisionError: ``int8`` was asked for, and no such variant may be served.
+    """
     found, *others = trials
     held = [trial for trial in others if not trial.refusals]
     if requested == "int8":
@@ -237,33 +234,14 @@ def _fastest(
                 + ". Import it with --precision fp32"
             )
         return max(held, key=lambda trial: trial.speedup)
-    return max([found, *held], key=lambda trial: trial.speedup)
+    faster = [trial for trial in held if trial.speedup >= _LEAST_SPEEDUP]
+    return max([found, *faster], key=lambda trial: trial.speedup)
 
 
-def _reasons(trials: Sequence[_Trial], failures: dict[str, str]) -> Iterator[str]:
+def _reasons(trials: Sequence[Trial], failures: dict[str, str]) -> Iterator[str]:
     for trial in trials:
         if trial.variant.weights == "int8":
             yield f"{trial.variant.name}: {', '.join(trial.refusals)}"
     for variant in INT8_VARIANTS:
         if variant.name in failures:
             yield f"{variant.name}: {failures[variant.name]}"
-
-
-def _describe(trial: _Trial, is_chosen: bool) -> TriedVariant:
-    comparison, invariance = trial.comparison, trial.answers.batch_invariance
-    verdict = "refused: " + ", ".join(trial.refusals) if trial.refusals else "slower"
-    return TriedVariant(
-        name=trial.variant.name,
-        verdict="chosen" if is_chosen else verdict,
-        size_bytes=graph_bytes(trial.path),
-        milliseconds={
-            f"{texts}x{tokens}": round(milliseconds, 3)
-            for (texts, tokens), milliseconds in trial.times.items()
-        },
-        speedup=round(trial.speedup, 3),
-        agreement=round(comparison.agreement, 6),
-        accuracy=None if comparison.accuracy is None else round(comparison.accuracy, 6),
-        largest_score_shift=min(round(comparison.largest_score_shift, 6), 1.0),
-        batch_score_shift=invariance.largest_score_shift,
-        batch_labels_flipped=invariance.labels_flipped,
-    )

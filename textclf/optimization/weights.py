@@ -6,15 +6,21 @@ of their own, 400 MB, of which all but the packed products can be given back to 
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import onnx
-from onnx.external_data_helper import load_external_data_for_tensor, uses_external_data
+from onnx.external_data_helper import (
+    load_external_data_for_tensor,
+    set_external_data,
+    uses_external_data,
+)
 
 from textclf.errors import GraphError
 
 WEIGHTS = "weights.bin"
 _LARGE_BYTES = 1 << 20
+_PAGE_BYTES = 4096
 _MOST_BYTES = (1 << 31) - 1
 _FIRST_WITH_FIXED_WEIGHTS = 4  # IR version
 
@@ -34,13 +40,15 @@ def lay_aside(path: Path, target: Path) -> None:
     except Exception as exc:  # protobuf's DecodeError, or any OSError
         raise GraphError(f"cannot read {path} and its data: {exc}; export it again") from exc
     _fix_weights(model)
-    onnx.save_model(
-        model,
-        target,
-        save_as_external_data=True,
-        location=WEIGHTS,
-        size_threshold=_LARGE_BYTES,
-    )
+    large = [t for t in model.graph.initializer if len(t.raw_data) >= _LARGE_BYTES]
+    if large:
+        with (target.parent / WEIGHTS).open("wb") as file:
+            for tensor in large:
+                file.seek(-file.tell() % _PAGE_BYTES, os.SEEK_CUR)  # so that it can be mapped
+                set_external_data(tensor, WEIGHTS, file.tell(), len(tensor.raw_data))
+                file.write(tensor.raw_data)
+                tensor.ClearField("raw_data")
+    onnx.save_model(model, target)
 
 
 def _fix_weights(model: onnx.ModelProto) -> None:

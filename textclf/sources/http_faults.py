@@ -177,10 +177,10 @@ def _wait_seconds(retry_after: str | None) -> float | None:
     if retry_after.strip().isdecimal():
         return float(retry_after)
     try:
-        date = parsedate_to_datetime(retry_after)
-    except ValueError:
+        date = parsedate_to_datetime(retry_after).astimezone(UTC)
+    except (OverflowError, ValueError):
         return None
-    return max(0.0, (date.astimezone(UTC) - datetime.now(UTC)).total_seconds())
+    return max(0.0, (date - datetime.now(UTC)).total_seconds())
 
 
 def _proxy_for(host: str) -> str | None:

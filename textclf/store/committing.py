@@ -62,11 +62,15 @@ class Committed:
     already_there: bool
 
 
-def commit(artifact: Artifact) -> Committed:
+def commit(artifact: Artifact, *, by_recipe: bool = False) -> Committed:
     """Put a classifier folder into the store as a whole, or leave the store as it was.
 
     Imports wait for each other. What a killed one left behind is removed, and ``latest`` is set to
     the newest model, whichever import wrote it.
+
+    Args:
+        artifact: The folder.
+        by_recipe: How a model that is there is compared, as ``find`` says.
 
     Raises:
         ArtifactChangedError: The folder changed while it was copied.
@@ -78,7 +82,7 @@ def commit(artifact: Artifact) -> Committed:
     with _translated(store, artifact):
         staging = _staging_folder(store)
         with _exclusive(staging):
-            held = find_in(store, artifact.description)
+            held = find_in(store, artifact.description, by_recipe=by_recipe)
             staged = None if held else _stage(artifact, staging)
             latest = _draft_latest(folder.parent, staged, staging)
             with _uninterrupted():

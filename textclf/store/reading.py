@@ -106,23 +106,22 @@ def _missing(tag: str, exc: Exception) -> ArtifactMissingError:
     )
 
 
-def find(description: ClassifierDescription) -> Artifact | None:
+def find(description: ClassifierDescription, *, by_recipe: bool = False) -> Artifact | None:
     """Return the model that the store holds under the tag of this one, if it is the same.
 
-    Where both know their recipe, that and what the recipe leads to on every machine count; else
-    the graph, the tokenizer, the golden texts and the description do. Where a model came from and
-    when never counts.
+    The graph, the tokenizer, the golden texts and the description count; where a model came from
+    and when does not.
+
+    Args:
+        description: Of the model to look for.
+        by_recipe: Compare what models were made from rather than what was made of it: another
+            machine may choose another variant of the graph. Both have to know their recipe.
 
     Raises:
         StoreError: The store cannot be reached.
         TagTakenError: It holds another model, or a damaged one, under the same tag.
     """
-    return find_in(open_store(description.tag), description)
-
-
-def holds(artifact: Artifact) -> bool:
-    """Say whether the store holds this model, as ``find`` does."""
-    return find(artifact.description) is not None
+    return find_in(open_store(description.tag), description, by_recipe=by_recipe)
 
 
 def open_store(tag: str) -> Path:
@@ -145,7 +144,7 @@ def model_folder(store: Path, tag: str) -> Path:
     return store / bentoml.Tag.from_str(tag).path()
 
 
-def find_in(store: Path, description: ClassifierDescription) -> Artifact | None:
+def find_in(store: Path, description: ClassifierDescription, *, by_recipe: bool) -> Artifact | None:
     """Look in an open store, as ``find`` does."""
     folder = model_folder(store, description.tag)
     if not folder.exists():
@@ -157,7 +156,7 @@ def find_in(store: Path, description: ClassifierDescription) -> Artifact | None:
             f"the store has a damaged {description.tag} ({exc}); remove it with `bentoml models "
             f"delete {description.tag}` or give another --version"
         ) from exc
-    if differing := _differences(description, held.description):
+    if differing := _differences(description, held.description, by_recipe=by_recipe):
         raise TagTakenError(
             f"the store has another model under {description.tag} (it differs in "
             f"{', '.join(differing)}); give another --version"
@@ -172,9 +171,11 @@ def _read_whole(folder: Path) -> Artifact:
     return read_artifact(folder)
 
 
-def _differences(ours: ClassifierDescription, theirs: ClassifierDescription) -> list[str]:
+def _differences(
+    ours: ClassifierDescription, theirs: ClassifierDescription, *, by_recipe: bool
+) -> list[str]:
     left_out = {"lineage"}
-    if ours.recipe and theirs.recipe:
+    if by_recipe and ours.recipe and theirs.recipe:
         left_out |= _DEPENDS_ON_THE_MACHINE
     left, right = _fields(ours, left_out), _fields(theirs, left_out)
     return [field for field in left if left[field] != right.get(field)]

@@ -11,6 +11,7 @@ import threading
 import time
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -210,17 +211,18 @@ def test_time_is_up_at_once() -> None:
         supervise([sys.executable, "-c", "input()"], timeout_seconds=0, doing="waiting")
 
 
-def test_a_handler_of_others_stays() -> None:
-    """SIGTERM is left to whoever sees to it already, and given back otherwise."""
-    before = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize(
+    ("handler", "taken_over"),
+    [(signal.SIG_IGN, False), (signal.SIG_DFL, True), (lambda *_: None, True)],
+    ids=["ignored", "default", "another's"],
+)
+def test_a_handler_is_given_back(handler: Any, taken_over: bool) -> None:
+    """SIGTERM ends the program meanwhile, unless it is ignored on purpose."""
+    before = signal.signal(signal.SIGTERM, handler)
     try:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         with ending_on_sigterm():
-            assert signal.getsignal(signal.SIGTERM) is signal.SIG_IGN
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
-        with ending_on_sigterm():
-            assert signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL
-        assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+            assert (signal.getsignal(signal.SIGTERM) is not handler) == taken_over
+        assert signal.getsignal(signal.SIGTERM) is handler
     finally:
         signal.signal(signal.SIGTERM, before)
 

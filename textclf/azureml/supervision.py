@@ -127,14 +127,14 @@ class _Reader:
 def ending_on_sigterm() -> Iterator[None]:
     """Leave by ``SystemExit`` on SIGTERM, so that programs are ended and folders removed."""
     main_thread = threading.current_thread() is threading.main_thread()
-    if not main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
-        yield  # somebody else sees to it
+    if not main_thread or signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
+        yield  # no other thread may set a handler, and who ignores the signal means it
         return
-    signal.signal(signal.SIGTERM, _exit)
+    previous = signal.signal(signal.SIGTERM, _exit)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        signal.signal(signal.SIGTERM, previous)
 
 
 def _exit(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a handler's signature

@@ -11,11 +11,11 @@ Needed at import only: serving never imports this module, nor ``onnx``.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 
 import numpy as np
 import onnx
-from onnx import NodeProto, helper
+from onnx import helper
 from onnxruntime.transformers.fusion_fastgelu import FusionFastGelu
 from onnxruntime.transformers.fusion_gelu import FusionGelu
 from onnxruntime.transformers.fusion_layernorm import FusionLayerNormalization
@@ -23,6 +23,7 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 
 from textclf.description import InputRole
 from textclf.optimization.attention_fusion import MICROSOFT, fuse_attention
+from textclf.optimization.graph_walk import read_names
 from textclf.optimization.probe import make_probe, run_probe
 
 LAYER_NORM_OPSET = 17  # the first with LayerNormalization
@@ -96,7 +97,7 @@ def _drop_unread(model: onnx.ModelProto) -> None:
     for node in reversed(graph.node):
         if read & set(node.output):
             kept.append(node)
-            read.update(_read_names([node]))
+            read.update(read_names([node]))
     kept.reverse()
     tensors = [tensor for tensor in graph.initializer if tensor.name in read]
     gone = {tensor.name for tensor in graph.initializer} - read
@@ -105,13 +106,3 @@ def _drop_unread(model: onnx.ModelProto) -> None:
         del field[:]
         field.extend(items)
     del graph.value_info[:]
-
-
-def _read_names(nodes: Iterable[NodeProto]) -> Iterator[str]:
-    """Yield what the nodes read, those of subgraphs included."""
-    for node in nodes:
-        yield from node.input
-        for attribute in node.attribute:
-            for subgraph in (attribute.g, *attribute.graphs):
-                yield from _read_names(subgraph.node)
-                yield from (output.name for output in subgraph.output)

@@ -40,11 +40,12 @@ def names(graph: onnx.GraphProto) -> Iterator[str]:
 
 
 def read_names(nodes: Iterable[onnx.NodeProto]) -> Iterator[str]:
-    """Yield what the nodes read, those of subgraphs included."""
+    """Yield what the nodes read, those of subgraphs included, and what these give."""
     for node in nodes:
         yield from node.input
         for subgraph in _subgraphs(node):
             yield from read_names(subgraph.node)
+            yield from (output.name for output in subgraph.output)
 
 
 def _subgraphs(node: onnx.NodeProto) -> Iterable[onnx.GraphProto]:

@@ -121,6 +121,11 @@ def company(texts: Sequence[str]) -> list[str]:
     return [text for text in read_texts(None)[:_COMPANY_TEXTS] if text not in texts]
 
 
+def stretch(ids: Sequence[int], tokens: int) -> list[int]:
+    """Return the input_ids of a text, cut or repeated to so many tokens."""
+    return list(islice(cycle(ids), tokens))
+
+
 def score_alone(graph: Graph, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
     """Return the scores of each text alone, of shape ``(texts, labels)``.
 
@@ -156,7 +161,7 @@ def measure_batch_invariance(
     moved = [_moves(graph, ids, alone, batches)]
     if not graph.has_mask:  # texts of like length may be too few to share a batch
         length = sorted(lengths)[len(lengths) // 2]
-        evened = [list(islice(cycle(row), length)) for row in ids[:_EVENED_TEXTS]]
+        evened = [stretch(row, length) for row in ids[:_EVENED_TEXTS]]
         alike = random_batches([length] * len(evened), _RANDOM_TEXTS, mixed_lengths=True)
         moved.append(_moves(graph, evened, score_alone(graph, evened), alike))
     shift, flips = max(shift for shift, _ in moved), sum(flips for _, flips in moved)
@@ -214,7 +219,7 @@ def _try_highest_id(graph: Graph, highest_id: int) -> None:
 
 def _try_longest(graph: Graph, tokenizer: Tokenizer, max_tokens: int) -> None:
     (text,) = tokenizer.encode([_TEXT])
-    longest = list(islice(cycle(text.input_ids), max_tokens))
+    longest = stretch(text.input_ids, max_tokens)
     shorter = longest if not graph.has_mask else longest[: max_tokens // 2]
     try:
         _scores(graph, [longest])

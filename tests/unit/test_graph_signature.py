@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from onnx import ModelProto, TensorProto, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from tests.tiny_models import BERT_TOKENS, ROBERTA_TOKENS, bert_graph, roberta_graph, token_ids
 from textclf.errors import GraphError
@@ -54,6 +54,16 @@ def test_precision_is_that_of_most_weights(graph: Path) -> None:
     model = roberta_graph()
     table = numpy_helper.from_array(np.zeros((90_000,), dtype=np.int8), "unused")
     model.graph.initializer.append(table)
+    onnx.save_model(model, graph)
+
+    assert read_signature(graph).weights == "int8"
+
+
+def test_integer_products_make_a_graph_int8(graph: Path) -> None:
+    """However large its fp32 tables are, a graph whose products run in int8 is none of fp32."""
+    model = roberta_graph()
+    node = helper.make_node("DynamicQuantizeLinear", ["vectors"], ["values", "scale", "zero"])
+    model.graph.node.insert(len(model.graph.node) - 1, node)
     onnx.save_model(model, graph)
 
     assert read_signature(graph).weights == "int8"

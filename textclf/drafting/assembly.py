@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from textclf.artifact import (
     GOLDEN,
@@ -58,6 +59,7 @@ class Plan:
         signature: Of that graph.
         golden_texts: To record the answers to.
         labelled: To measure accuracy on; empty without a file of them.
+        evaluated_on: Name of that file.
         precision: How the graph may be stored.
     """
 
@@ -137,7 +139,7 @@ def assemble(plan: Plan, draft: Path, bench: Path, warnings: list[str]) -> Class
         update={
             "batch_invariance": chosen.answers.batch_invariance,
             "precision": chosen.precision,
-            "evaluations": _evaluations(plan, found, chosen),
+            "evaluations": _evaluations(plan, texts.expected, found, chosen),
         }
     )
 
@@ -169,17 +171,18 @@ def _choose(plan: Plan, bench: Path, texts: Texts, found: Answers) -> Chosen:
     return chosen
 
 
-def _evaluations(plan: Plan, found: Answers, chosen: Chosen) -> list[Evaluation]:
+def _evaluations(
+    plan: Plan, expected: NDArray[np.int64], found: Answers, chosen: Chosen
+) -> list[Evaluation]:
     if not plan.labelled:
         return []
     answers = {plan.signature.weights: found, chosen.precision.weights: chosen.answers}
-    expected = np.array([text.label for text in plan.labelled])
     return [
         Evaluation(
             dataset=plan.evaluated_on,
             sentences=len(expected),
             precision=precision,
-            accuracy=round(float((answer.labelled.argmax(axis=1) == expected).mean()), 6),
+            accuracy=round(answer.accuracy(expected), 6),
         )
         for precision, answer in answers.items()
     ]

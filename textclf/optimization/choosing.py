@@ -20,8 +20,10 @@ from textclf.errors import (
     QuantizationError,
 )
 from textclf.inference import Graph, pad
+from textclf.optimization.attention_fusion import MICROSOFT
 from textclf.optimization.fusion import LAYER_NORM_OPSET, fuse
 from textclf.optimization.gate import Answers, compare
+from textclf.optimization.graph_walk import opset_of
 from textclf.optimization.per_token import has_large_products
 from textclf.optimization.timing import speedup, time_in_turns
 from textclf.optimization.trial import Texts, Trial, ask, describe_trial
@@ -137,7 +139,7 @@ class _Bench:
     def _with_recent_opset(self, path: Path) -> Path:
         """Raise an opset that has no operators for int8 products, or no LayerNormalization."""
         graph = read_graph(path)
-        opset = next((o.version for o in graph.opset_import if o.domain in ("", "ai.onnx")), 0)
+        opset = opset_of(graph)
         if opset >= LAYER_NORM_OPSET:
             return path
         raised = path.with_name("raised.onnx")
@@ -200,7 +202,7 @@ class _Bench:
 
 def _fused_operators(model: onnx.ModelProto) -> int:
     return sum(
-        node.domain == "com.microsoft" or node.op_type == "LayerNormalization"
+        node.domain == MICROSOFT or node.op_type == "LayerNormalization"
         for node in model.graph.node
     )
 

@@ -23,7 +23,7 @@ from onnxruntime.transformers.onnx_model import OnnxModel
 
 from textclf.description import InputRole
 from textclf.optimization.attention_fusion import MICROSOFT, fuse_attention
-from textclf.optimization.graph_walk import read_names
+from textclf.optimization.graph_walk import opset_of, read_names
 from textclf.optimization.probe import make_probe, run_probe
 
 LAYER_NORM_OPSET = 17  # the first with LayerNormalization
@@ -66,8 +66,7 @@ def fuse(model: onnx.ModelProto, *, inputs: Mapping[InputRole, str]) -> onnx.Mod
 
 def _fuse_known_patterns(model: onnx.ModelProto) -> None:
     wrapped = OnnxModel(model)
-    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
-    if opset >= LAYER_NORM_OPSET:
+    if opset_of(model) >= LAYER_NORM_OPSET:
         FusionLayerNormalization(wrapped).apply()
     FusionGelu(wrapped).apply()
     FusionFastGelu(wrapped).apply()

@@ -35,6 +35,10 @@ class Answers:
     longest: NDArray[np.float32]
     batch_invariance: BatchInvariance
 
+    def accuracy(self, expected: NDArray[np.int64]) -> float:
+        """Return the share of the labelled texts with the expected label."""
+        return float((self.labelled.argmax(axis=1) == expected).mean())
+
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
@@ -82,7 +86,7 @@ def compare(answers: Answers, exact: Answers, expected: NDArray[np.int64]) -> Co
             np.abs(answers.longest - exact.longest),
         ]
     )
-    accuracy = float((found == expected).mean()) if len(expected) else None
+    accuracy = answers.accuracy(expected) if len(expected) else None
     return Comparison(
         agreement=float(alike.mean()) if len(alike) else 1.0,
         golden_agreement=float(clear.mean()) if len(clear) else 1.0,
@@ -90,7 +94,7 @@ def compare(answers: Answers, exact: Answers, expected: NDArray[np.int64]) -> Co
         mean_score_shift=float(shifts.mean()),
         largest_score_shift=float(shifts.max()),
         accuracy=accuracy,
-        accuracy_lost=None if accuracy is None else float((exactly == expected).mean()) - accuracy,
+        accuracy_lost=None if accuracy is None else exact.accuracy(expected) - accuracy,
     )
 
 

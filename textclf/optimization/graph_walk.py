@@ -8,6 +8,11 @@ import onnx
 from onnx import helper
 
 
+def opset_of(model: onnx.ModelProto) -> int:
+    """Return the version of ONNX's own operators that a graph is written in; 0 for none."""
+    return next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+
+
 def constants(graph: onnx.GraphProto) -> Iterator[tuple[str, onnx.TensorProto]]:
     """Yield the float32 matrices that cannot change: no graph input overrides them."""
     overridable = {value.name for value in graph.input}

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from textclf.errors import QuantizationError
-from textclf.optimization.graph_walk import attributes, constants, names, read_names
+from textclf.optimization.graph_walk import attributes, constants, names, opset_of, read_names
 
 # Below this a matrix saves less than the passes over its input cost; a classifier's last product
 # stays exact for the same reason.
@@ -66,7 +66,7 @@ def quantize_per_token(
 
     Source: token-wise activations with per-channel weights, https://arxiv.org/abs/2206.01861
     """
-    opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
+    opset = opset_of(model)
     if opset < MIN_OPSET:
         raise QuantizationError(
             f"the graph has opset {opset}; export it again with opset {MIN_OPSET} or later"

@@ -6,9 +6,9 @@ import math
 import statistics
 import time
 from collections.abc import Mapping, Sequence
-from itertools import cycle, islice
 
 from textclf.inference import Graph
+from textclf.verification import stretch
 
 LENGTHS = (8, 32, 128)
 BATCHES = (1, 8)
@@ -35,7 +35,7 @@ def time_in_turns(
     """
     times: tuple[dict[Shape, float], ...] = tuple({} for _ in graphs)
     for tokens in sorted({min(length, max_tokens) for length in LENGTHS}):
-        text = list(islice(cycle(ids), tokens))
+        text = stretch(ids, tokens)
         for texts in BATCHES:
             for found, milliseconds in zip(times, _medians(graphs, [text] * texts), strict=True):
                 found[texts, tokens] = milliseconds

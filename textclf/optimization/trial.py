@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +15,7 @@ from textclf.optimization.gate import Answers, Comparison, refusals
 from textclf.optimization.timing import Times
 from textclf.optimization.variants import Variant
 from textclf.optimization.weights import graph_bytes
-from textclf.verification import measure_batch_invariance, score_alone
+from textclf.verification import measure_batch_invariance, score_alone, stretch
 
 _LONGEST_TEXTS = 4
 
@@ -76,7 +75,7 @@ def ask(graph: Graph, texts: Texts, max_tokens: int) -> Answers:
     golden, labelled, _ = np.split(
         scores, [len(texts.golden), len(texts.golden) + len(texts.labelled)]
     )
-    longest = [list(islice(cycle(text), max_tokens)) for text in ids[:_LONGEST_TEXTS]]
+    longest = [stretch(text, max_tokens) for text in ids[:_LONGEST_TEXTS]]
     return Answers(
         golden=golden,
         labelled=labelled,

@@ -32,9 +32,8 @@ from textclf.sources.download import RemoteFile, download
 from textclf.sources.limits import Limits
 from textclf.sources.source import FetchedModel, model_name
 from textclf.tokenizer_conversion import has_tokenizer
+from textclf.version_tags import HASH_TAGS
 
-_SHA256 = "sha256"  # a tag or a property that says it of the graph
-_SHA256_OF_DESCRIPTION = "sha256_classifier_json"
 _LEAST_SECONDS = 1.0
 
 _LOGGER = logging.getLogger(__name__)
@@ -181,7 +180,7 @@ class AzureMLV2Source(_AzureSource):
 def _check_content(path: Path, model: Mapping[str, Any]) -> None:
     """Compare what was downloaded with the hashes in the model's tags and properties."""
     graph = path if path.is_file() else path / GRAPH
-    files = {_SHA256: graph, _SHA256_OF_DESCRIPTION: path / DESCRIPTION}
+    files = {HASH_TAGS[GRAPH]: graph, HASH_TAGS[DESCRIPTION]: path / DESCRIPTION}
     for what, said in {"tag": model["tags"], "property": model["properties"]}.items():
         for name in files.keys() & said.keys():
             if files[name].is_file():

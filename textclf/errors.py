@@ -24,6 +24,18 @@
     │   ├── UntrustedContentError          exit 29
     │   └── PrecisionError                 exit 42
     ├── RegistrationError                  exit 43
+    ├── ImageError                         exit 50
+    │   ├── SourceStateError               exit 51
+    │   ├── BuildError                     exit 52
+    │   ├── DockerError                    exit 53
+    │   ├── PublishError                   exit 54
+    │   ├── UncheckedImageError            exit 55
+    │   ├── RegistryAccessError            exit 56
+    │   └── CheckFailedError               exit 60
+    │       ├── ContractCheckError         exit 61
+    │       ├── AnswerCheckError           exit 62
+    │       ├── SafetyCheckError           exit 63
+    │       └── OperationCheckError        exit 64
     └── RequestError                       exit 30, status 500
         ├── MalformedRequestError          exit 31, status 400
         ├── UnauthorizedError              exit 32, status 401
@@ -176,6 +188,78 @@ class RegistrationError(TextClassifierError):
     """A model was not registered, or not as it was shown."""
 
     exit_code = 43
+
+
+class ImageError(TextClassifierError):
+    """An image cannot be built, checked or published."""
+
+    exit_code = 50
+
+
+class SourceStateError(ImageError):
+    """The clone is not in a state that an image may be named after."""
+
+    exit_code = 51
+
+
+class BuildError(ImageError):
+    """BentoML or Docker cannot build the image."""
+
+    exit_code = 52
+
+
+class DockerError(ImageError):
+    """Docker is not there, does not answer, or refuses."""
+
+    exit_code = 53
+
+
+class PublishError(ImageError):
+    """An image was not published, or not everywhere; the message says where it is."""
+
+    exit_code = 54
+
+
+class UncheckedImageError(ImageError):
+    """There is no passing check report for this very image."""
+
+    exit_code = 55
+
+
+class RegistryAccessError(ImageError):
+    """A registry refuses the credentials, or they do not reach that far."""
+
+    exit_code = 56
+
+
+class CheckFailedError(ImageError):
+    """An image could not be checked to the end."""
+
+    exit_code = 60
+
+
+class ContractCheckError(CheckFailedError):
+    """An image does not keep the HTTP contract."""
+
+    exit_code = 61
+
+
+class AnswerCheckError(CheckFailedError):
+    """An image gives wrong answers."""
+
+    exit_code = 62
+
+
+class SafetyCheckError(CheckFailedError):
+    """An image holds, or may do, what it should not."""
+
+    exit_code = 63
+
+
+class OperationCheckError(CheckFailedError):
+    """An image starts, stops, measures or logs other than it should."""
+
+    exit_code = 64
 
 
 class RequestError(TextClassifierError):

@@ -22,7 +22,7 @@ ORDER = (
     ("optimization",),
     ("registration",),
     ("drafting",),
-    ("http", "importing"),
+    ("http", "importing", "image"),
 )
 ALONE = ("errors", "schema", "description")
 NOT_SERVING = {"azure", "azureml", "onnx", "torch", "transformers"}

@@ -1,0 +1,55 @@
+"""The docker command: run it, and read what it knows of an image."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from typing import Any
+
+from textclf.errors import DockerError
+
+_TIMEOUT_SECONDS = 600.0
+
+
+def run_docker(
+    *arguments: str, stdin: bytes = b"", timeout_seconds: float = _TIMEOUT_SECONDS
+) -> str:
+    """Run ``docker`` to its end and return what it prints on stdout.
+
+    Raises:
+        DockerError: There is no such command, no daemon answers, it took too long, or it refused;
+            the message ends with what docker says.
+    """
+    shown = f"docker {' '.join(arguments[:2])}"
+    try:
+        done = subprocess.run(
+            ["docker", *arguments],
+            check=False,
+            input=stdin,
+            capture_output=True,
+            timeout=timeout_seconds,
+        )
+    except FileNotFoundError as exc:
+        raise DockerError("there is no docker command; install Docker 20.10 or newer") from exc
+    except subprocess.TimeoutExpired as exc:
+        raise DockerError(
+            f"{shown} did not end within {timeout_seconds:g} s; see whether the daemon answers: "
+            "docker info"
+        ) from exc
+    if done.returncode:
+        said = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
+        raise DockerError(f"{shown} failed: {said[-2000:]}")
+    return done.stdout.decode("utf-8", "replace")
+
+
+def inspect_image(reference: str) -> dict[str, Any]:
+    """Return what ``docker image inspect`` says of one image of this daemon.
+
+    ``Id`` is the digest of its configuration, which names every layer: two images with one ``Id``
+    are the same image.
+
+    Raises:
+        DockerError: There is no such image, or docker does not answer.
+    """
+    (described,) = json.loads(run_docker("image", "inspect", reference))
+    return dict(described)

@@ -15,6 +15,7 @@ from textclf.schema import MAX_TEXTS
 
 PREFIX = "TEXTCLF_"
 _AZURE_CREDENTIALS = "AZURE_CREDENTIALS"
+_SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH"
 _NOT_SETTINGS = {"TEXTCLF_REQUIRE_ALL"}  # read by the tests only
 
 
@@ -84,6 +85,24 @@ def read_azure_credentials(environ: Mapping[str, str] = os.environ) -> str | Non
 def environment_without_secrets(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the environment for a program that is told of the service principal otherwise."""
     return {name: value for name, value in environ.items() if name != _AZURE_CREDENTIALS}
+
+
+def read_source_date_epoch(environ: Mapping[str, str] = os.environ) -> int | None:
+    """Return the time, in seconds since 1970, that what is built should claim to be of.
+
+    Raises:
+        SettingsError: It is not a whole number of seconds.
+
+    Source: https://reproducible-builds.org/specs/source-date-epoch/
+    """
+    given = environ.get(_SOURCE_DATE_EPOCH, "")
+    if not given:
+        return None
+    if not (given.isascii() and given.isdigit()):
+        raise SettingsError(
+            f"{_SOURCE_DATE_EPOCH} is seconds since 1970 as a whole number, got {given!r}"
+        )
+    return int(given)
 
 
 def _describe(field: str, kind: str, message: str) -> str:

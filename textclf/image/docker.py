@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
+from pathlib import Path
 from typing import Any
 
 from textclf.errors import DockerError
@@ -22,8 +24,8 @@ def run_docker(
     """
     shown = f"docker {' '.join(arguments[:2])}"
     try:
-        done = subprocess.run(
-            ["docker", *arguments],
+        done = subprocess.run(  # noqa: S603 - no shell
+            ["docker", *arguments],  # noqa: S607 - as found on PATH
             check=False,
             input=stdin,
             capture_output=True,
@@ -53,3 +55,27 @@ def inspect_image(reference: str) -> dict[str, Any]:
     """
     (described,) = json.loads(run_docker("image", "inspect", reference))
     return dict(described)
+
+
+def load_image(image: str) -> str:
+    """Return a reference to an image; if ``image`` is an archive of ``docker save``, load it first.
+
+    Raises:
+        DockerError: The archive holds no image, or docker does not answer.
+    """
+    if not Path(image).is_file():
+        return image
+    loaded = run_docker("load", "--input", image)
+    names = re.findall(r"^Loaded image(?: ID)?: (\S+)$", loaded, re.MULTILINE)
+    if len(names) != 1:
+        raise DockerError(f"{image} holds {len(names)} images; save one: docker save IMAGE -o FILE")
+    return str(names[0])
+
+
+def docker_answers() -> bool:
+    """Say whether there is a docker command with a daemon behind it."""
+    try:
+        run_docker("version", timeout_seconds=10)
+    except DockerError:
+        return False
+    return True

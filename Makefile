@@ -3,11 +3,13 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve azure-demo test check hooks lock environment
+.PHONY: help serve azure-demo image image-test test check hooks lock parts environment
 
 HOST := 127.0.0.1
 PORT ?= 3000
 UPGRADE :=
+BASE_IMAGE ?=
+IMAGE_OPTIONS ?=
 export BENTOML_DO_NOT_TRACK := True
 export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := true
@@ -38,9 +40,16 @@ serve: environment  ## serve on HOST (127.0.0.1) and PORT (3000)
 azure-demo: environment  ## register, import and serve a model of Azure ML, which is played here
 	$(BIN)/python -m tests.azure.demo
 
-test: environment  ## run every test; print what they cover, served processes included
+image: environment  ## build the image of this clone and the newest stored model, with Docker
+	$(BIN)/python scripts/build_image.py $(if $(BASE_IMAGE),--base-image "$(BASE_IMAGE)") $(IMAGE_OPTIONS)
+
+image-test: environment  ## check that image, then what builds, checks and publishes images
+	$(BIN)/python scripts/check_image.py
+	$(BIN)/python -m pytest tests/image
+
+test: environment  ## run every other test; print what they cover, served processes included
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage run -m pytest --ignore=tests/image
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -54,6 +63,9 @@ lock: $(filter $(OWN_UV),$(UV))  ## compile the locks; UPGRADE=--upgrade takes n
 	$(COMPILE) $(UPGRADE) pyproject.toml -o requirements/serving.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml --group dev -c requirements/serving.txt -o requirements/dev.txt
 	$(COMPILE) $(UPGRADE) --group uv -o requirements/uv.txt
+
+parts:  ## install with apt what image-test runs: Docker, compose, a registry, Prometheus
+	bash .ci/install
 
 environment: .venv/stamp  ## lay .venv from the lock, if it is missing or stale
 

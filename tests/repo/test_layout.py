@@ -6,6 +6,8 @@ import ast
 from collections.abc import Iterator
 
 import pytest
+import yaml
+from pathspec import PathSpec
 
 from tests.http.serving import PROJECT
 
@@ -94,14 +96,32 @@ def test_the_ground_floor_imports_nothing_of_ours(name: str) -> None:
     assert imported_parts(f"textclf/{name}.py") == set()
 
 
-def test_the_service_never_imports_what_only_imports_models() -> None:
-    """Nothing that service.py reaches needs a package of the importer or of training."""
+def reached_by_the_service() -> set[str]:
+    """Return every file that service.py imports, and those of their packages."""
     reached: set[str] = set()
     waiting = {"service.py"}
     while waiting:
         reached |= waiting
         parts = set().union(*map(imported_parts, waiting))
         waiting = {name for name in OURS if part(name) in parts} - reached
+    return reached
+
+
+def test_a_bento_has_what_the_service_imports_and_nothing_else() -> None:
+    """bentofile.yaml leaves out every module that only imports models or makes images."""
+    described = yaml.safe_load((PROJECT / "bentofile.yaml").read_text("utf-8"))
+    left_out = PathSpec.from_lines("gitignore", described["exclude"])
+    packed = {path for path in PROJECT.glob("textclf/**/*.*") if path.suffix != ".pyc"}
+    names = {path.relative_to(PROJECT).as_posix() for path in packed}
+
+    assert {name for name in names if not left_out.match_file(name)} == (
+        reached_by_the_service() - {"service.py"}
+    )
+
+
+def test_the_service_never_imports_what_only_imports_models() -> None:
+    """Nothing that service.py reaches needs a package of the importer or of training."""
+    reached = reached_by_the_service()
     foreign = {i.partition(".")[0] for name in reached for i in imports(MODULES[name])}
 
     assert foreign & NOT_SERVING == set()

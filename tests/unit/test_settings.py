@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from textclf.errors import SettingsError
-from textclf.settings import Settings
+from textclf.settings import Settings, read_source_date_epoch
 
 
 def test_nothing_set_gives_the_defaults() -> None:
@@ -66,3 +66,11 @@ def test_all_faults_are_named_at_once() -> None:
         Settings.from_environment(environ)
 
     assert all(name in str(refusal.value) for name in environ)
+
+
+def test_source_date_epoch() -> None:
+    """What is built claims the time that the environment gives, if it gives one."""
+    assert read_source_date_epoch({"SOURCE_DATE_EPOCH": "1700000000"}) == 1_700_000_000
+    assert read_source_date_epoch({"SOURCE_DATE_EPOCH": ""}) is None
+    with pytest.raises(SettingsError, match="SOURCE_DATE_EPOCH is seconds since 1970"):
+        read_source_date_epoch({"SOURCE_DATE_EPOCH": "yesterday"})

@@ -128,6 +128,14 @@ class Visitor:
         assert os.access(script, os.X_OK)
         assert all(f'"{a}"' in script.read_text() for a in arguments if a.startswith("--"))
 
+    def leave_to_docker(self, command: Command) -> None:
+        """A command for one's own registry or image: the checks and their tests run its like."""
+        files = [*PROJECT.glob("tests/image/*.py"), *PROJECT.glob("textclf/image/checks/*.py")]
+        run = "".join(path.read_text() for path in files)
+        options = {word for word in shlex.split(command.text) if word.startswith("--")}
+
+        assert {option for option in options if f'"{option}"' not in run} == set()
+
     def leave_to_ci(self, command: Command) -> None:
         """A command that would run this test again has to be one that CI runs."""
         assert f"\nstep {command.text}\n" in (PROJECT / ".ci" / "run").read_text()
@@ -153,13 +161,16 @@ RULES: dict[str, Callable[[Visitor, Command], None]] = {
     r"git clone https://\S+ && cd textclf": Visitor.clone,
     r"source \S+|export AZURE_CREDENTIALS=.*": Visitor.stay,
     r"make serve|bentoml serve": Visitor.serve,
-    r"make (test|check|azure-demo)": Visitor.leave_to_ci,
+    r"make (test|check|azure-demo|image|image-test)": Visitor.leave_to_ci,
     r"curl .* http://127\.0\.0\.1:3000/\S+": Visitor.run,
     r"(?s)python -c .*": Visitor.run,
     r"bentoml (build|models list)": Visitor.run,
     r"scripts/import_model\.py local .*|scripts/(evaluate|show)_model\.py.*": Visitor.run,
     r"scripts/(import|register)_model\.py azureml.*": Visitor.ask_azure,
     r"scripts/train_reference\.py .*": Visitor.look_up,
+    r"scripts/check_image\.py --list": Visitor.run,
+    r"scripts/(build|check|publish)_image\.py (?!--list).*": Visitor.look_up,
+    r"docker login \S+|docker run .*|TEXTCLF_IMAGE=\S+ docker compose .*": Visitor.leave_to_docker,
 }
 
 
@@ -192,7 +203,7 @@ def test_the_commands_work_as_shown(visitor: Visitor) -> None:
         run(visitor, command)
 
 
-@pytest.mark.parametrize("text", ["rm -rf /", "curl http://example.com", "make image"])
+@pytest.mark.parametrize("text", ["rm -rf /", "curl http://example.com", "make coffee"])
 def test_a_command_without_a_rule_fails(text: str) -> None:
     """Nobody adds a command to the README that no test runs."""
     with pytest.raises(AssertionError, match="add a rule"):

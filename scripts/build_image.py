@@ -13,7 +13,6 @@ from pathlib import Path
 from scripts._command import INTERRUPTED, exit_codes
 from textclf import store
 from textclf.artifact import Artifact, read_artifact
-from textclf.azureml.supervision import ending_on_sigterm
 from textclf.errors import (
     ArtifactError,
     ArtifactMissingError,
@@ -32,6 +31,7 @@ from textclf.image.source_state import SourceState, read_source_state
 from textclf.importing import ImportOptions, import_model
 from textclf.settings import read_source_date_epoch
 from textclf.sources import LocalSource
+from textclf.termination import ending_on_sigterm
 
 _PROJECT = Path(__file__).resolve().parents[1]
 _REFERENCE = _PROJECT / "models" / "reference"

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import get_args
 
 from scripts._command import INTERRUPTED, exit_codes
-from textclf.azureml.supervision import ending_on_sigterm
 from textclf.description import PrecisionChoice
 from textclf.errors import (
     AccessError,
@@ -37,6 +36,7 @@ from textclf.errors import (
 )
 from textclf.importing import ImportOptions, ImportReport, import_model
 from textclf.sources import SOURCES
+from textclf.termination import ending_on_sigterm
 
 _ERRORS: tuple[type[TextClassifierError], ...] = (
     ArtifactError,

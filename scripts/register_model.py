@@ -26,7 +26,6 @@ from textclf.azureml.client import DEFAULT_TIMEOUT_SECONDS, SdkClient
 from textclf.azureml.credentials import parse_credentials
 from textclf.azureml.environment import V1, V2
 from textclf.azureml.failures import Workspace
-from textclf.azureml.supervision import ending_on_sigterm
 from textclf.errors import (
     AccessError,
     ArtifactChangedError,
@@ -39,6 +38,7 @@ from textclf.errors import (
 )
 from textclf.registration import Plan, plan_registration, record, register, render_plan
 from textclf.settings import read_azure_credentials
+from textclf.termination import ending_on_sigterm
 
 _SDKS = {"azureml": V1, "azureml-v2": V2}
 _DECLINED = 1

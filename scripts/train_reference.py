@@ -43,8 +43,8 @@ import textclf
 from scripts._encoder import export
 from scripts._training import Recipe, train_soup
 from textclf.artifact import GOLDEN, GRAPH, TOKENIZER, write_description, write_golden
-from textclf.classifier import SCORE_TOLERANCE
 from textclf.description import (
+    SCORE_TOLERANCE,
     BatchInvariance,
     ClassifierDescription,
     Evaluation,

@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 
 from textclf.artifact import Artifact
 from textclf.batching import plan_batches
-from textclf.description import ClassifierDescription, GoldenExample
+from textclf.description import SCORE_TOLERANCE, ClassifierDescription, GoldenExample
 from textclf.errors import GoldenMismatchError, QueueFullError
 from textclf.inference import Graph
 from textclf.schema import Prediction
 from textclf.tokenization import Tokenizer
-
-SCORE_TOLERANCE = 0.01  # how far a score may move with the CPU or the company of the text
 
 
 class Classifier:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 PrecisionChoice = Literal["auto", "fp32", "int8"]
 InputRole = Literal["input_ids", "attention_mask", "token_type_ids"]
+SCORE_TOLERANCE = 0.01  # how far a score may move with the CPU or the company of the text
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 

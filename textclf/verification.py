@@ -18,8 +18,7 @@ from tqdm import tqdm
 
 from textclf.artifact import GRAPH, TOKENIZER
 from textclf.batching import plan_batches
-from textclf.classifier import SCORE_TOLERANCE
-from textclf.description import BatchInvariance, ClassifierDescription
+from textclf.description import SCORE_TOLERANCE, BatchInvariance, ClassifierDescription
 from textclf.errors import GraphError, InferenceError, LabelError, ModelLoadError, TokenizerError
 from textclf.evaluation import random_batches
 from textclf.golden import read_texts

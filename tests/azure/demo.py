@@ -21,8 +21,8 @@ from tests.azure.standin import AzureStandIn, client_environment
 from tests.http.serving import PROJECT, free_port, serve
 from tests.tiny_models import write_roberta
 from textclf.azureml.environment import V1, lay_environment
-from textclf.azureml.supervision import ending_on_sigterm
 from textclf.errors import TextClassifierError
+from textclf.termination import ending_on_sigterm
 
 _GROUP, _WORKSPACE = AzureStandIn.resource_group, AzureStandIn.workspace
 _GRAPH = "roberta-sequence-classification-9.onnx"

@@ -39,7 +39,7 @@ from tests.azure.registry import (
     Registry,
 )
 from tests.certificates import write_certificates
-from textclf.azureml.supervision import ending_on_sigterm
+from textclf.termination import ending_on_sigterm
 
 _ROUTES: list[Route[Registry]] = [
     *entra.ROUTES,

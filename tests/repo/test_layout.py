@@ -13,7 +13,7 @@ from tests.http.serving import PROJECT
 
 # A module imports only from lines above its own; modules of one package import each other.
 ORDER = (
-    ("", "errors", "schema", "description", "batching", "telemetry"),
+    ("", "errors", "schema", "description", "batching", "telemetry", "termination"),
     ("settings", "tables", "labels", "golden", "graph_signature"),
     ("model_card",),
     ("artifact",),

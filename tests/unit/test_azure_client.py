@@ -21,8 +21,9 @@ from textclf.azureml.client import SdkClient
 from textclf.azureml.credentials import AzureCredentials
 from textclf.azureml.environment import V1, V2, Sdk, lay_environment
 from textclf.azureml.failures import Workspace
-from textclf.azureml.supervision import StillRunningError, ending_on_sigterm, supervise
+from textclf.azureml.supervision import StillRunningError, supervise
 from textclf.errors import AccessError, DownloadError, ModelImportError, SourceNotFoundError
+from textclf.termination import ending_on_sigterm
 
 _SECRET = "PLANTED~secret"  # noqa: S105
 _SECONDS = 60.0
@@ -139,7 +140,8 @@ def test_a_limit_ends_the_whole_group(tmp_path: Path, fifo: Path) -> None:
 _IMPORTER = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).resolve().parents[2])!r})
-from textclf.azureml.supervision import ending_on_sigterm, supervise
+from textclf.azureml.supervision import supervise
+from textclf.termination import ending_on_sigterm
 try:
     with ending_on_sigterm():
         supervise(sys.argv[1:], timeout_seconds=600, doing="waiting")

@@ -16,10 +16,10 @@ from textclf.azureml.redaction import redact
 from textclf.azureml.supervision import (
     Finished,
     StillRunningError,
-    ending_on_sigterm,
     supervise,
 )
 from textclf.errors import DownloadError
+from textclf.termination import ending_on_sigterm
 
 DEFAULT_TIMEOUT_SECONDS = 600.0
 

@@ -5,14 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from types import FrameType
-from typing import IO, NoReturn
+from typing import IO
 
 from tqdm import tqdm
 
@@ -121,21 +119,3 @@ class _Reader:
     def text(self) -> str:
         self._thread.join(timeout=_TICK_SECONDS)  # a process that left the group may hold the pipe
         return bytes(self._content).decode("utf-8", errors="replace")
-
-
-@contextmanager
-def ending_on_sigterm() -> Iterator[None]:
-    """Leave by ``SystemExit`` on SIGTERM, so that programs are ended and folders removed."""
-    main_thread = threading.current_thread() is threading.main_thread()
-    if not main_thread or signal.getsignal(signal.SIGTERM) is signal.SIG_IGN:
-        yield  # no other thread may set a handler, and who ignores the signal means it
-        return
-    previous = signal.signal(signal.SIGTERM, _exit)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, previous)
-
-
-def _exit(number: int, frame: FrameType | None) -> NoReturn:  # noqa: ARG001 - a handler's signature
-    sys.exit(128 + number)

@@ -11,6 +11,7 @@ from typing import Any
 from textclf.errors import DockerError
 
 _TIMEOUT_SECONDS = 600.0
+_MOST_CHARACTERS = 2_000
 
 
 def run_docker(
@@ -40,7 +41,10 @@ def run_docker(
         ) from exc
     if done.returncode:
         said = done.stderr.decode("utf-8", "replace").strip() or f"exit code {done.returncode}"
-        raise DockerError(f"{shown} failed: {said[-2000:]}")
+        if len(said) > _MOST_CHARACTERS:
+            half = _MOST_CHARACTERS // 2
+            said = f"{said[:half]} … {said[-half:]}"
+        raise DockerError(f"{shown} failed: {said}")
     return done.stdout.decode("utf-8", "replace")
 
 

@@ -24,13 +24,13 @@ from textclf.azureml.client import SdkClient
 from textclf.azureml.credentials import AzureCredentials, parse_credentials
 from textclf.azureml.environment import V1, V2, Sdk
 from textclf.azureml.failures import Workspace
-from textclf.azureml.supervision import ending_on_sigterm
 from textclf.errors import AccessError, ModelImportError
 from textclf.settings import read_azure_credentials
 from textclf.sources.contents import check_sha256, find_model
 from textclf.sources.download import RemoteFile, download
 from textclf.sources.limits import Limits
 from textclf.sources.source import FetchedModel, model_name
+from textclf.termination import ending_on_sigterm
 from textclf.tokenizer_conversion import has_tokenizer
 from textclf.version_tags import HASH_TAGS
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import uuid
 import zipfile
 from collections.abc import Iterator
@@ -16,11 +15,12 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.conftest import require
+from tests.image.built import base_image
 from textclf.errors import DockerError, ImageError
 from textclf.image.bill_of_materials import Bill, write_bill
 from textclf.image.docker import docker_answers, inspect_image, run_docker
 
-BASE_IMAGE = os.environ.get("BASE_IMAGE", "textclf-base:bookworm")
+BASE_IMAGE = base_image()
 CREATED = datetime(2026, 3, 1, tzinfo=UTC)
 SHA256 = "5" * 64
 DOCKERFILE = f"""\

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import require
+from tests.image.built import base_image
 from tests.image.registry import Registry, registry_is_installed, write_login
 from tests.repo.conftest import origin, visitor_environment
 from textclf.errors import BuildError, SourceStateError
@@ -42,8 +43,7 @@ class Clone:
 
     def build(self, *options: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Run scripts/build_image.py, on the base and with the authorities that suit here."""
-        base = os.environ.get("BASE_IMAGE")
-        given = ["--json", *(["--base-image", base] if base else [])]
+        given = ["--json", "--base-image", base_image()]
         given += ["--ca-bundle", str(AUTHORITIES)] if AUTHORITIES.is_file() else []
         return subprocess.run(
             [sys.executable, "scripts/build_image.py", *given, *options],

@@ -18,12 +18,13 @@ import pytest
 
 from tests.conftest import require
 from tests.http.serving import PROJECT, free_port
+from tests.image.built import base_image
 from textclf.image.docker import docker_answers, load_image, run_docker
 from textclf.settings import Settings
 
 COMPOSE_FILE = PROJECT / "deploy" / "compose.yaml"
 PROMETHEUS_CONFIG = PROJECT / "deploy" / "prometheus" / "prometheus.yml"
-BASE_IMAGE = os.environ.get("BASE_IMAGE", "textclf-base:bookworm")
+BASE_IMAGE = base_image()
 WAIT_SECONDS = 120
 PROMETHEUS_DOCKERFILE = f"""\
 FROM {BASE_IMAGE}

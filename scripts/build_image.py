@@ -23,7 +23,7 @@ from textclf.errors import (
     SourceStateError,
     TextClassifierError,
 )
-from textclf.image.bill_of_materials import write_bill
+from textclf.image.bill_of_materials import LICENCES, SBOM, write_bill
 from textclf.image.building import BuildOptions, find_base, plan_build, run_build
 from textclf.image.docker import run_docker
 from textclf.image.record import RECORD, BuildRecord, make_record
@@ -35,6 +35,8 @@ from textclf.termination import ending_on_sigterm
 
 _PROJECT = Path(__file__).resolve().parents[1]
 _REFERENCE = _PROJECT / "models" / "reference"
+_ARCHIVE = "image.tar"
+_OUTPUTS = (RECORD, SBOM, LICENCES, _ARCHIVE, "check.json", "check.xml", "publish.json")
 _ERRORS: tuple[type[TextClassifierError], ...] = (
     SettingsError,
     ArtifactError,
@@ -75,15 +77,16 @@ def _build(arguments: argparse.Namespace, source: SourceState) -> BuildRecord:
     base = find_base(options, _PROJECT)
     plan = plan_build(source, _stored_model(), base, options, created)
     _LOGGER.info("%s", plan.as_shell())
-    record = make_record(plan, base, run_build(plan, _PROJECT))
     folder: Path = arguments.output
     folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob("check.*"):
-        stale.unlink()
-    write_bill(record.reference, folder, created=created)
+    for name in _OUTPUTS:  # what is there is of another image
+        (folder / name).unlink(missing_ok=True)
+    record = make_record(plan, base, run_build(plan, _PROJECT))
+    bill = write_bill(record.reference, folder, created=created)
+    _LOGGER.info("%d components, %d of unknown licence", bill.components, bill.unknown_licences)
     (folder / RECORD).write_text(record.as_json(), "utf-8")
     if arguments.save:
-        run_docker("save", "--output", str(folder / "image.tar"), record.reference)
+        run_docker("save", "--output", str(folder / _ARCHIVE), record.reference)
     return record
 
 

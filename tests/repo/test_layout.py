@@ -111,9 +111,13 @@ def test_a_bento_has_what_the_service_imports_and_nothing_else() -> None:
     """bentofile.yaml leaves out every module that only imports models or makes images."""
     described = yaml.safe_load((PROJECT / "bentofile.yaml").read_text("utf-8"))
     left_out = PathSpec.from_lines("gitignore", described["exclude"])
-    packed = {path for path in PROJECT.glob("textclf/**/*.*") if path.suffix != ".pyc"}
-    names = {path.relative_to(PROJECT).as_posix() for path in packed}
+    names = {path.relative_to(PROJECT).as_posix() for path in PROJECT.glob("textclf/**/*.py")}
 
+    assert set(described["include"]) == {
+        "service.py",
+        "textclf/**/*.py",
+        "requirements/serving.txt",
+    }
     assert {name for name in names if not left_out.match_file(name)} == (
         reached_by_the_service() - {"service.py"}
     )

@@ -31,7 +31,8 @@ def test_the_commands_name_what_they_build(classifier_folder: Path) -> None:
     words = shlex.split(containerize.strip("()"))
 
     assert build == "bentoml build --version 0.3.1_tiny-1"
-    assert words[3:7] == ["bentoml", "containerize", planned.image, "--image-tag"]
+    assert words[3] == "BUILDX_NO_DEFAULT_ATTESTATIONS=1"
+    assert words[4:8] == ["bentoml", "containerize", planned.image, "--image-tag"]
     assert planned.image == "textclf:0.3.1_tiny-1"
     assert {
         "build-arg=CREATED=2026-02-03T04:05:06Z",

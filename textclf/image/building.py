@@ -17,10 +17,13 @@ import yaml
 
 from textclf.artifact import GRAPH, Artifact
 from textclf.errors import BuildError, DockerError
-from textclf.image.docker import inspect_image, run_docker
+from textclf.image.docker import inspect_image, layer_sizes, run_docker
 from textclf.image.source_state import SourceState
 
 NAME = "textclf"
+# The bill of materials and the provenance are ours and signed; buildx would put its own beside the
+# image, with the time in it, so that no two builds had one digest.
+_VARIABLES = {"BUILDX_NO_DEFAULT_ATTESTATIONS": "1"}
 _LOGGER = logging.getLogger(__name__)
 
 
@@ -82,7 +85,11 @@ class BuildPlan:
     def as_shell(self) -> str:
         """Render the commands for a terminal whose working folder is the clone."""
         folder = shlex.quote(str(self.containerize_folder))
-        return f"{shlex.join(self.build)}\n(cd {folder} && {shlex.join(self.containerize)})"
+        variables = " ".join(f"{name}={value}" for name, value in _VARIABLES.items())
+        return (
+            f"{shlex.join(self.build)}\n"
+            f"(cd {folder} && {variables} {shlex.join(self.containerize)})"
+        )
 
 
 def image_version(source: SourceState, artifact: Artifact) -> str:
@@ -114,13 +121,19 @@ def find_base(options: BuildOptions, folder: Path) -> Base:
                 f"the base image {name} is neither here nor can it be pulled: {exc}; name another "
                 "with --base-image"
             ) from exc
-    pulled = [digest.partition("@")[2] for digest in described.get("RepoDigests") or []]
-    reference = f"{name.partition('@')[0]}@{pulled[0]}" if pulled else name
+    digest = _own_digest(name, described.get("RepoDigests") or [])
     return Base(
-        reference=reference,
-        digest=pulled[0] if pulled else str(described["Id"]),
-        size_bytes=int(described["Size"]),
+        reference=f"{name.partition('@')[0]}@{digest}" if digest else name,
+        digest=digest or str(described["Id"]),
+        size_bytes=sum(size for _, size in layer_sizes(name)),
     )
+
+
+def _own_digest(name: str, digests: Sequence[str]) -> str:
+    """Return the digest that a registry gave an image under this name, or nothing."""
+    host, slash, path = name.partition("@")[0].rpartition("/")
+    repository = f"{host}{slash}{path.partition(':')[0]}"
+    return next((d.partition("@")[2] for d in digests if d.partition("@")[0] == repository), "")
 
 
 def plan_build(
@@ -172,7 +185,7 @@ def run_build(plan: BuildPlan, folder: Path) -> BuildTimes:
     Raises:
         BuildError: One of them failed; the message ends with what it said last.
     """
-    if _bentoml(("bentoml", "get", plan.image), folder).returncode == 0:
+    if _bentoml(("bentoml", "get", plan.image), folder, shown=False)[0] == 0:
         _checked(("bentoml", "delete", "--yes", plan.image), folder)
     begun = time.monotonic()
     _checked(plan.build, folder)
@@ -182,26 +195,35 @@ def run_build(plan: BuildPlan, folder: Path) -> BuildTimes:
 
 
 def _checked(command: Sequence[str], folder: Path) -> None:
-    done = _bentoml(command, folder)
-    if done.returncode:
-        lines = [line for line in done.stdout.splitlines() if line.strip()]
+    code, lines = _bentoml(command, folder, shown=True)
+    if code:
         raise BuildError(
-            f"{' '.join(command[:2])} failed with exit code {done.returncode}; it ends with:\n"
-            + "\n".join(lines[-15:])
+            f"{' '.join(command[:2])} failed with exit code {code}; it ends with:\n"
+            + "".join(lines[-15:])
         )
 
 
-def _bentoml(command: Sequence[str], folder: Path) -> subprocess.CompletedProcess[str]:
-    program = Path(sys.executable).with_name(command[0])
-    return subprocess.run(  # noqa: S603 - no shell
-        [str(program), *command[1:]],
-        cwd=folder,
-        check=False,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-    )
+def _bentoml(command: Sequence[str], folder: Path, *, shown: bool) -> tuple[int, list[str]]:
+    """Run a command of BentoML, whose lines a person can follow, and keep them."""
+    variables = [f"{name}={value}" for name, value in _VARIABLES.items()]
+    program = str(Path(sys.executable).with_name(command[0]))
+    with (
+        subprocess.Popen(  # noqa: S603 - no shell
+            ["env", *variables, program, *command[1:]],  # noqa: S607 - as found on PATH
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        ) as process
+    ):
+        assert process.stdout  # noqa: S101 - for mypy, as PIPE makes it
+        lines = []
+        for line in process.stdout:
+            lines.append(line)
+            if shown:
+                sys.stderr.write(line)
+    return process.returncode, [line for line in lines if line.strip()]
 
 
 def _readable(file: Path) -> Path:

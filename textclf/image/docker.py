@@ -61,6 +61,20 @@ def inspect_image(reference: str) -> dict[str, Any]:
     return dict(described)
 
 
+def layer_sizes(reference: str) -> list[tuple[str, int]]:
+    """Return the instruction and the unpacked bytes of each layer of an image, lowest first.
+
+    ``docker image inspect`` gives packed bytes where containerd stores the images.
+
+    Raises:
+        DockerError: There is no such image, or docker does not answer.
+    """
+    form = "{{.Size}}\t{{.CreatedBy}}"
+    steps = run_docker("history", "--no-trunc", "--human=false", "--format", form, reference)
+    rows = [line.partition("\t") for line in reversed(steps.splitlines())]
+    return [(instruction, int(size)) for size, _, instruction in rows]
+
+
 def load_image(image: str) -> str:
     """Return a reference to an image; if ``image`` is an archive of ``docker save``, load it first.
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from textclf.errors import BuildError
 from textclf.image.building import Base, BuildPlan, BuildTimes
-from textclf.image.docker import inspect_image, run_docker
+from textclf.image.docker import inspect_image, layer_sizes
 from textclf.tables import text_table
 
 RECORD = "image.json"
@@ -76,7 +77,8 @@ def make_record(plan: BuildPlan, base: Base, times: BuildTimes) -> BuildRecord:
     """
     described = inspect_image(plan.image)
     labels = described["Config"]["Labels"]
-    parts = {"base": base.size_bytes, **_copied_bytes(plan.image)}
+    sizes = layer_sizes(plan.image)
+    parts = {"base": base.size_bytes, **_copied_bytes(plan.image, sizes)}
     return BuildRecord(
         reference=plan.image,
         id=described["Id"],
@@ -86,7 +88,7 @@ def make_record(plan: BuildPlan, base: Base, times: BuildTimes) -> BuildRecord:
         base=base.reference,
         created=labels["org.opencontainers.image.created"],
         size_bytes=parts,
-        added_bytes=int(described["Size"]) - base.size_bytes,
+        added_bytes=sum(size for _, size in sizes) - base.size_bytes,
         layers=described["RootFS"]["Layers"],
         seconds={
             "bentoml build": round(times.build_seconds, 1),
@@ -108,15 +110,8 @@ def read_record(folder: Path) -> dict[str, Any]:
         raise BuildError(f"{folder / RECORD} cannot be read: {exc}; run make image") from exc
 
 
-def _copied_bytes(image: str) -> dict[str, int]:
-    steps = run_docker(
-        *("history", "--no-trunc", "--human=false", "--format", "{{.Size}}\t{{.CreatedBy}}", image)
-    )
-    sizes = [
-        int(size)
-        for size, _, step in (line.partition("\t") for line in reversed(steps.splitlines()))
-        if step.startswith("COPY /rootfs")
-    ]
+def _copied_bytes(image: str, layers: Iterable[tuple[str, int]]) -> dict[str, int]:
+    sizes = [size for instruction, size in layers if instruction.startswith("COPY /rootfs")]
     if len(sizes) < len(_COPIED):
         raise BuildError(f"{image} has {len(sizes)} layers of ours, not one each for {_COPIED}")
     return dict(zip(_COPIED, sizes[-len(_COPIED) :], strict=True))

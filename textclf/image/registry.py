@@ -25,8 +25,8 @@ _PUSHED = re.compile(rf"digest: ({_DIGEST.pattern}) size: \d+")
 _PULLED = re.compile(rf"^Digest: ({_DIGEST.pattern})$", re.MULTILINE)
 
 _LOOK_SECONDS = 60.0
-_NOT_FOUND = re.compile("manifest unknown|name unknown|not found: ", re.IGNORECASE)
-_NO_DAEMON = re.compile("docker daemon|there is no docker command", re.IGNORECASE)
+_NOT_FOUND = re.compile("manifest unknown|name unknown|not found(?:: |$)", re.IGNORECASE)
+_NO_DAEMON = re.compile("docker (?:daemon|API)|there is no docker command", re.IGNORECASE)
 _AGAIN = "run this again: what is there is not pushed twice"
 # What docker says, in the order of looking for it, and what it comes to.
 _CAUSES: tuple[tuple[re.Pattern[str], type[ImageError], str], ...] = (

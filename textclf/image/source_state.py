@@ -40,7 +40,7 @@ def read_source_state(folder: Path, *, allow_dirty: bool = False) -> SourceState
             not set; ignored files are no changes.
     """
     revision = _git(folder, "rev-parse", "HEAD")
-    changed = _git(folder, "status", "--porcelain").splitlines()
+    changed = _git(folder, "status", "--porcelain", "--untracked-files=all").splitlines()
     if changed and not allow_dirty:
         names = ", ".join(line[3:] for line in changed[:_SHOWN_FILES])
         more = len(changed) - _SHOWN_FILES

@@ -11,6 +11,7 @@ UPGRADE :=
 BASE_IMAGE ?=
 IMAGE_OPTIONS ?=
 export BENTOML_DO_NOT_TRACK := True
+export ORT_DISABLE_TELEMETRY := 1
 export UV_PYTHON_DOWNLOADS := never
 export UV_SYSTEM_CERTS := true
 

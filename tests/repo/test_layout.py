@@ -30,6 +30,7 @@ ALONE = ("errors", "schema", "description")
 NOT_SERVING = {"azure", "azureml", "onnx", "torch", "transformers"}
 # These libraries are told so in no other way.
 MAY_SET = {
+    ("textclf/__init__.py", "ORT_DISABLE_TELEMETRY"),
     ("textclf/telemetry.py", "BENTOML_DO_NOT_TRACK"),
     ("textclf/tokenizer_conversion.py", "TRANSFORMERS_NO_ADVISORY_WARNINGS"),
 }

@@ -45,6 +45,7 @@ def test_a_tag_names_the_version(clone: Path) -> None:
     later = read_source_state(clone)
     short = git(clone, "rev-parse", "--short", "HEAD")
 
+    assert untagged.url == clone.as_uri()
     assert untagged.version == f"0.0.0-1-g{untagged.revision[:7]}"
     assert tagged.version == "0.3.1"
     assert later.version == f"0.3.1-1-g{short}"
@@ -93,9 +94,8 @@ def test_a_folder_that_is_no_clone(tmp_path: Path) -> None:
         ("ssh://git@example.com:22/a/b", "https://example.com/a/b"),
         ("file:///srv/a", "file:///srv/a"),
         ("/srv/a", "file:///srv/a"),
-        ("", ""),
     ],
-    ids=["https", "credentials", "scp", "ssh", "file", "path", "none"],
+    ids=["https", "credentials", "scp", "ssh", "file", "path"],
 )
 def test_public_url(remote: str, url: str) -> None:
     """Nobody's name or password gets into a label."""

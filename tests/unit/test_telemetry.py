@@ -5,6 +5,9 @@ from __future__ import annotations
 import io
 import json
 import logging
+import os
+import subprocess
+import sys
 
 import pytest
 
@@ -49,3 +52,19 @@ def test_usage_is_not_reported_unless_asked_for(
     assert usage_stats.do_not_track() is expected
     monkeypatch.delenv("BENTOML_DO_NOT_TRACK", raising=False)
     usage_stats.do_not_track.cache_clear()
+
+
+@pytest.mark.parametrize(("given", "seen"), [(None, "1"), ("0", "0")], ids=["unset", "set"])
+def test_onnxruntime_reports_nothing(given: str | None, seen: str) -> None:
+    """Before onnxruntime is there it is told so, unless somebody has said otherwise."""
+    environment = {k: v for k, v in os.environ.items() if k != "ORT_DISABLE_TELEMETRY"}
+    environment |= {} if given is None else {"ORT_DISABLE_TELEMETRY": given}
+    looking = (
+        "import os, sys, textclf; print('onnxruntime' in sys.modules, "
+        "os.environ['ORT_DISABLE_TELEMETRY']); import textclf.inference"
+    )
+    shown = subprocess.run(
+        [sys.executable, "-c", looking], env=environment, check=True, capture_output=True, text=True
+    )
+
+    assert shown.stdout == f"False {seen}\n"

@@ -22,7 +22,7 @@ class SourceState:
         version: ``0.3.1`` on a tag, ``0.3.1-5-gabc1234`` between tags, and ``-dirty`` at the end of
             either where files are not as they were committed.
         revision: The commit, 40 hexadecimal digits.
-        url: Where the clone came from, without credentials; empty if it came from nowhere.
+        url: Where the clone came from, without credentials; itself if it came from nowhere.
         committed_at: Time of the commit, in UTC.
     """
 
@@ -52,7 +52,7 @@ def read_source_state(folder: Path, *, allow_dirty: bool = False) -> SourceState
     return SourceState(
         version=_version(folder) + ("-dirty" if changed else ""),
         revision=revision,
-        url=public_url(_git(folder, "config", "--default", "", "--get", "remote.origin.url")),
+        url=public_url(_origin(folder) or str(folder)),
         committed_at=datetime.fromtimestamp(int(_git(folder, "log", "-1", "--format=%ct")), UTC),
     )
 
@@ -63,12 +63,16 @@ def public_url(remote: str) -> str:
         return f"https://{scp_like[1]}/{scp_like[2]}"
     parts = urlsplit(remote)
     if not parts.scheme:
-        return Path(remote).absolute().as_uri() if remote else ""
+        return Path(remote).absolute().as_uri()
     if parts.scheme == "file":
         return remote
     port = f":{parts.port}" if parts.port and parts.scheme != "ssh" else ""
     scheme = "https" if parts.scheme == "ssh" else parts.scheme
     return f"{scheme}://{parts.hostname}{port}{parts.path}"
+
+
+def _origin(folder: Path) -> str:
+    return _git(folder, "config", "--default", "", "--get", "remote.origin.url")
 
 
 def _version(folder: Path) -> str:

@@ -1,12 +1,36 @@
-"""What every command says of its exit codes."""
+"""What every command does the same way: how it ends, and what it says of that."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import sys
+from collections.abc import Callable, Sequence
 
 from textclf.errors import TextClassifierError
+from textclf.termination import ending_on_sigterm
 
 INTERRUPTED = 130
+
+
+def run_command(work: Callable[[], int], *, interrupted: str, level: int = logging.INFO) -> int:
+    """Do the work of a command and return its exit code; its log goes to stderr.
+
+    Args:
+        work: Returns the exit code; an error of ours becomes one line and its own code.
+        interrupted: What Ctrl-C leaves.
+        level: Least level logged.
+    """
+    logging.basicConfig(stream=sys.stderr, level=level, format="%(message)s", force=True)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        with ending_on_sigterm():
+            return work()
+    except TextClassifierError as exc:
+        print(f"error: {exc}", file=sys.stderr)
+        return exc.exit_code
+    except KeyboardInterrupt:
+        print(f"interrupted: {interrupted}", file=sys.stderr)
+        return INTERRUPTED
 
 
 def exit_codes(

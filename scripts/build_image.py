@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from scripts._command import INTERRUPTED, exit_codes
+from scripts._command import exit_codes, run_command
 from textclf import store
 from textclf.artifact import Artifact, read_artifact
 from textclf.errors import (
@@ -31,7 +31,6 @@ from textclf.image.source_state import SourceState, read_source_state
 from textclf.importing import ImportOptions, import_model
 from textclf.settings import read_source_date_epoch
 from textclf.sources import LocalSource
-from textclf.termination import ending_on_sigterm
 
 _PROJECT = Path(__file__).resolve().parents[1]
 _REFERENCE = _PROJECT / "models" / "reference"
@@ -48,19 +47,15 @@ _ERRORS: tuple[type[TextClassifierError], ...] = (
 _LOGGER = logging.getLogger("build_image")
 
 
-@ending_on_sigterm()
 def main(argv: Sequence[str] | None = None) -> int:
     """Build the image that ``argv`` asks for and return the exit code."""
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s", force=True)
-    try:
-        source = read_source_state(_PROJECT, allow_dirty=arguments.allow_dirty)
-        record = _build(arguments, source)
-    except TextClassifierError as exc:
-        print(f"error: {exc}", file=sys.stderr)
-        return exc.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return run_command(lambda: _run(arguments), interrupted="there is no image of this build")
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    source = read_source_state(_PROJECT, allow_dirty=arguments.allow_dirty)
+    record = _build(arguments, source)
     print(record.as_json() if arguments.json else record.as_table())
     return 0
 

@@ -6,13 +6,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import get_args
 
-from scripts._command import INTERRUPTED, exit_codes
+from scripts._command import exit_codes, run_command
 from textclf.description import PrecisionChoice
 from textclf.errors import (
     AccessError,
@@ -36,7 +35,6 @@ from textclf.errors import (
 )
 from textclf.importing import ImportOptions, ImportReport, import_model
 from textclf.sources import SOURCES
-from textclf.termination import ending_on_sigterm
 
 _ERRORS: tuple[type[TextClassifierError], ...] = (
     ArtifactError,
@@ -62,27 +60,23 @@ _EXIT_CODES = exit_codes(
 )
 
 
-@ending_on_sigterm()
 def main(argv: Sequence[str] | None = None) -> int:
     """Import the model that ``argv`` names and return the exit code."""
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s", force=True)
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    return run_command(
+        lambda: _run(arguments), interrupted="nothing was written to the model store"
+    )
+
+
+def _run(arguments: argparse.Namespace) -> int:
     options = ImportOptions(
         **{
             field.name: getattr(arguments, field.name)
             for field in dataclasses.fields(ImportOptions)
         }
     )
-    try:
-        source = SOURCES[arguments.source].from_arguments(arguments)
-        report = import_model(source, options, dry_run=arguments.dry_run)
-    except TextClassifierError as exc:
-        print(f"error: {exc}", file=sys.stderr)
-        return exc.exit_code
-    except KeyboardInterrupt:
-        print("interrupted: nothing was written to the model store", file=sys.stderr)
-        return INTERRUPTED
+    source = SOURCES[arguments.source].from_arguments(arguments)
+    report = import_model(source, options, dry_run=arguments.dry_run)
     for warning in report.warnings:
         print(f"warning: {warning}", file=sys.stderr)
     print(_as_json(report) if arguments.json else _as_text(report))

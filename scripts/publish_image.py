@@ -5,12 +5,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts._command import INTERRUPTED, exit_codes
+from scripts._command import exit_codes, run_command
 from textclf.errors import (
     DockerError,
     ImageError,
@@ -34,7 +33,6 @@ from textclf.image.publishing import (
 )
 from textclf.image.pushing import look_at_all, publish
 from textclf.image.registry import Remote, parse_repository
-from textclf.termination import ending_on_sigterm
 
 _DECLINED = 1
 _REPORT = Path("dist/check.json")
@@ -48,22 +46,13 @@ _ERRORS: tuple[type[TextClassifierError], ...] = (
 )
 
 
-@ending_on_sigterm()
 def main(argv: Sequence[str] | None = None) -> int:
     """Publish the images that ``argv`` names and return the exit code."""
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s", force=True)
-    try:
-        return _run(arguments)
-    except TextClassifierError as exc:
-        print(f"error: {exc}", file=sys.stderr)
-        return exc.exit_code
-    except KeyboardInterrupt:
-        print(
-            "interrupted: run it again; what a registry has already is not pushed twice",
-            file=sys.stderr,
-        )
-        return INTERRUPTED
+    return run_command(
+        lambda: _run(arguments),
+        interrupted="run it again; what a registry has already is not pushed twice",
+    )
 
 
 def _run(arguments: argparse.Namespace) -> int:

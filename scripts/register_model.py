@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import logging
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scripts._command import INTERRUPTED, exit_codes
+from scripts._command import exit_codes, run_command
 from textclf.artifact import read_artifact
 from textclf.azureml.arguments import (
     NAME,
@@ -38,7 +37,6 @@ from textclf.errors import (
 )
 from textclf.registration import Plan, plan_registration, record, register, render_plan
 from textclf.settings import read_azure_credentials
-from textclf.termination import ending_on_sigterm
 
 _SDKS = {"azureml": V1, "azureml-v2": V2}
 _DECLINED = 1
@@ -53,23 +51,14 @@ _ERRORS: tuple[type[TextClassifierError], ...] = (
 )
 
 
-@ending_on_sigterm()
 def main(argv: Sequence[str] | None = None) -> int:
     """Register the folder that ``argv`` names and return the exit code."""
     arguments = _parser().parse_args(argv)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(message)s", force=True)
-    try:
-        return _run(arguments)
-    except TextClassifierError as exc:
-        print(f"error: {exc}", file=sys.stderr)
-        return exc.exit_code
-    except KeyboardInterrupt:
-        print(
-            "interrupted: if it was registering, run it again to see what became of it; a version "
-            "that is there already is not registered twice",
-            file=sys.stderr,
-        )
-        return INTERRUPTED
+    return run_command(
+        lambda: _run(arguments),
+        interrupted="if it was registering, run it again to see what became of it; a version that "
+        "is there already is not registered twice",
+    )
 
 
 def _run(arguments: argparse.Namespace) -> int:

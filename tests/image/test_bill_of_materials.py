@@ -15,10 +15,10 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 
 from tests.conftest import require
-from tests.image.built import base_image
+from tests.image.built import base_image, docker_answers
 from textclf.errors import DockerError, ImageError
 from textclf.image.bill_of_materials import Bill, write_bill
-from textclf.image.docker import docker_answers, inspect_image, run_docker
+from textclf.image.docker import inspect_image, run_docker
 
 BASE_IMAGE = base_image()
 CREATED = datetime(2026, 3, 1, tzinfo=UTC)

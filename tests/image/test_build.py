@@ -16,11 +16,11 @@ from typing import Any
 import pytest
 
 from tests.conftest import require
-from tests.image.built import base_image
+from tests.image.built import base_image, docker_answers
 from tests.image.registry import Registry, registry_is_installed, write_login
 from tests.repo.conftest import origin, visitor_environment
 from textclf.errors import BuildError, SourceStateError
-from textclf.image.docker import docker_answers, inspect_image, run_docker
+from textclf.image.docker import inspect_image, run_docker
 
 __all__ = ["origin"]
 PLANTED = "PLANTED-3f9c"

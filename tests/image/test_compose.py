@@ -18,8 +18,8 @@ import pytest
 
 from tests.conftest import require
 from tests.http.serving import PROJECT, free_port
-from tests.image.built import base_image
-from textclf.image.docker import docker_answers, load_image, run_docker
+from tests.image.built import base_image, docker_answers
+from textclf.image.docker import load_image, run_docker
 from textclf.settings import Settings
 
 COMPOSE_FILE = PROJECT / "deploy" / "compose.yaml"

@@ -17,6 +17,7 @@ import pytest
 
 from scripts.publish_image import main
 from tests.conftest import require
+from tests.image.built import docker_answers
 from tests.image.registry import (
     PASSWORD,
     USER,
@@ -33,7 +34,7 @@ from textclf.errors import (
     SourceStateError,
     UncheckedImageError,
 )
-from textclf.image.docker import docker_answers, inspect_image, run_docker
+from textclf.image.docker import inspect_image, run_docker
 from textclf.image.evidence import read_report
 from textclf.image.publishing import make_release, plan_repository, read_image
 from textclf.image.pushing import look_at_all, publish, verify

@@ -88,12 +88,3 @@ def load_image(image: str) -> str:
     if len(names) != 1:
         raise DockerError(f"{image} holds {len(names)} images; save one: docker save IMAGE -o FILE")
     return str(names[0])
-
-
-def docker_answers() -> bool:
-    """Say whether there is a docker command with a daemon behind it."""
-    try:
-        run_docker("version", timeout_seconds=10)
-    except DockerError:
-        return False
-    return True

@@ -119,11 +119,12 @@ def _read_openapi(path: Path) -> Any:
 
 
 def _parser() -> argparse.ArgumentParser:
+    order = ", ".join(str(kind.exit_code) for kind in ORDER)
     parser = argparse.ArgumentParser(
         description=__doc__,
-        epilog="If checks of several classes fail, the first in this order names the exit code, since "
-        f"each\npresupposes those before it: {', '.join(str(kind.exit_code) for kind in ORDER)}.\n\n"
-        + exit_codes("every check that was made passed", _ERRORS),
+        epilog="If checks of several classes fail, the first in this order names the exit code, "
+        "since each\npresupposes those before it: "
+        f"{order}.\n\n" + exit_codes("every check that was made passed", _ERRORS),
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument(

@@ -6,13 +6,17 @@ import functools
 import json
 import logging
 import os
+import struct
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
 LOGGER = logging.getLogger("textclf")
+_MOST_READINGS = 5
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
 _RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
@@ -80,6 +84,21 @@ def configure_logging(level: str) -> None:
     LOGGER.handlers = [handler]
     LOGGER.propagate = False
     LOGGER.setLevel(level)
+
+
+def render_metrics() -> tuple[str, bytes]:
+    """Return the media type and the metrics of every worker, ours and BentoML's, as text.
+
+    A worker's file of metrics may be read in the moment in which it is made, and is then too short
+    for its own header; a moment later it is whole.
+    """
+    from bentoml._internal.configuration.containers import BentoMLContainer  # noqa: PLC0415
+
+    client: Any = BentoMLContainer.metrics_client.get()
+    for _ in range(_MOST_READINGS - 1):
+        with suppress(struct.error, RuntimeError):
+            return client.CONTENT_TYPE_LATEST, client.generate_latest()
+    return client.CONTENT_TYPE_LATEST, client.generate_latest()
 
 
 def refuse_usage_tracking() -> None:

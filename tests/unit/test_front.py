@@ -25,6 +25,10 @@ async def raising(_scope: Scope, _receive: Receive, _send: Send) -> None:
     raise ValueError(TEXT)
 
 
+async def silent(_scope: Scope, _receive: Receive, _send: Send) -> None:
+    """Return without an answer, as BentoML does of what raised behind its time limit."""
+
+
 async def raising_after_500(scope: Scope, receive: Receive, send: Send) -> None:
     """Answer as Starlette does: send a 500, then raise what caused it."""
     await PlainTextResponse(TEXT, 500)(scope, receive, send)
@@ -59,13 +63,14 @@ def call(classifier_folder: Path) -> Callable[..., httpx.Response]:
     ("app", "status"),
     [
         (raising, 500),
+        (silent, 500),
         (raising_after_500, 500),
         (PlainTextResponse(TEXT, 502), 500),
         (PlainTextResponse(TEXT, 404), 404),
         (PlainTextResponse(TEXT, 503), 503),
         (PlainTextResponse(TEXT, 403), 500),
     ],
-    ids=["raises", "500 and raises", "502", "404", "503", "a status nobody promised"],
+    ids=["raises", "silent", "500 and raises", "502", "404", "503", "a status nobody promised"],
 )
 def test_error_of_what_stands_behind_becomes_a_problem(
     call: Callable[..., httpx.Response], app: ASGIApp, status: int

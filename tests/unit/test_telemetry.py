@@ -6,10 +6,15 @@ import io
 import json
 import logging
 import os
+import struct
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
+from bentoml._internal.configuration.containers import BentoMLContainer
 
 from textclf import telemetry
 
@@ -68,3 +73,42 @@ def test_onnxruntime_reports_nothing(given: str | None, seen: str) -> None:
     )
 
     assert shown.stdout == f"False {seen}\n"
+
+
+class HalfMade:
+    """Metrics whose file is being made while it is read for the first times."""
+
+    CONTENT_TYPE_LATEST = "text/plain"
+
+    def __init__(self, failures: int) -> None:
+        self.failures = failures
+
+    def generate_latest(self) -> bytes:
+        """Fail as prometheus_client does on a file without its header."""
+        if self.failures:
+            self.failures -= 1
+            struct.unpack_from("i", b"")
+        return b"requests_total 1\n"
+
+
+@contextmanager
+def reading(client: Any) -> Iterator[None]:
+    """Put something in the place of BentoML's metrics."""
+    BentoMLContainer.metrics_client.set(client)
+    try:
+        yield
+    finally:
+        BentoMLContainer.metrics_client.reset()
+
+
+@pytest.mark.parametrize("failures", [0, 1, 4])
+def test_metrics_are_read_again(failures: int) -> None:
+    """A file that is not whole yet is no fault of the service."""
+    with reading(HalfMade(failures)):
+        assert telemetry.render_metrics() == ("text/plain", b"requests_total 1\n")
+
+
+def test_metrics_that_stay_unreadable_are_a_fault() -> None:
+    """Whoever asks is told, rather than kept waiting."""
+    with reading(HalfMade(5)), pytest.raises(struct.error):
+        telemetry.render_metrics()

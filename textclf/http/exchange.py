@@ -68,8 +68,11 @@ class Exchange:
 
     async def reply(self, content: BaseModel) -> None:
         """Send an answer of 200."""
-        body = content.model_dump_json().encode()
-        await self._transmit(200, "application/json", body, {})
+        await self.reply_bytes("application/json", content.model_dump_json().encode())
+
+    async def reply_bytes(self, media_type: str, body: bytes) -> None:
+        """Send an answer of 200 that is made already."""
+        await self._transmit(200, media_type, body, {})
 
     async def refuse(self, error: RequestError) -> None:
         """Send the problem that an error is to the client, unless an answer has begun."""

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from textclf import telemetry
 from textclf.errors import (
     ClientGoneError,
     DeadlineExceededError,
@@ -105,7 +106,11 @@ class FrontDoor:
             return
         if exchange.path == "/readyz":
             self._lifecycle.require_ready()
+        if exchange.path == "/metrics":
+            await exchange.reply_bytes(*await asyncio.to_thread(telemetry.render_metrics))
+            return
         await self._app(exchange.delegated_scope(), exchange.receive, exchange.relay)
+        await exchange.refuse(fault_of_ours())  # unless an answer was sent
 
     async def _handle(self, handler: Handler, exchange: Exchange) -> BaseModel:
         if self._keys is not None:

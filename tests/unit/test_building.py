@@ -10,7 +10,7 @@ import pytest
 
 from textclf.artifact import read_artifact
 from textclf.errors import BuildError
-from textclf.image.building import Base, BuildOptions, BuildPlan, plan_build, run_build
+from textclf.image.building import Base, BuildOptions, BuildPlan, _own_digest, plan_build, run_build
 from textclf.image.record import read_record
 from textclf.image.source_state import SourceState
 
@@ -58,6 +58,23 @@ def test_a_missing_file_is_named(classifier_folder: Path, tmp_path: Path) -> Non
     """It is noticed before anything is built."""
     with pytest.raises(BuildError, match=r"ca\.pem is no file"):
         plan(classifier_folder, BuildOptions(ca_bundle=tmp_path / "ca.pem"))
+
+
+@pytest.mark.parametrize(
+    ("name", "digest"),
+    [
+        ("python:3.11-slim", "sha256:a"),
+        ("python:3.11-slim@sha256:a", "sha256:a"),
+        ("mirror.example.com:5000/python:3.11-slim", "sha256:b"),
+        ("team/python", ""),
+    ],
+    ids=["tag", "digest", "another registry", "never pulled"],
+)
+def test_a_base_has_the_digest_of_its_own_name(name: str, digest: str) -> None:
+    """One image may have names in several registries, and a digest in each."""
+    digests = ["python@sha256:a", "mirror.example.com:5000/python@sha256:b"]
+
+    assert _own_digest(name, digests) == digest
 
 
 def test_a_failing_command_is_quoted(bentoml_home: Path, tmp_path: Path) -> None:

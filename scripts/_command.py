@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import logging
 import sys
 from collections.abc import Callable, Sequence
@@ -52,3 +53,16 @@ def exit_codes(
     codes += [(kind.exit_code, (kind.__doc__ or "").split("\n", 1)[0]) for kind in errors]
     codes.append((INTERRUPTED, interrupted))
     return "\n".join(["exit codes:", *(f"  {code:<4} {meaning}" for code, meaning in codes)])
+
+
+def positive_number(text: str) -> float:
+    """Read the value of an option.
+
+    Raises:
+        argparse.ArgumentTypeError: It is not positive.
+        ValueError: It is no number.
+    """
+    value = float(text)
+    if not value > 0:
+        raise argparse.ArgumentTypeError(f"must be positive, got {text}")
+    return value

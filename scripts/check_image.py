@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from scripts._command import exit_codes, run_command
+from scripts._command import exit_codes, positive_number, run_command
 from textclf import store
 from textclf.artifact import read_artifact
 from textclf.errors import (
@@ -181,18 +181,11 @@ def _add_limits(parser: argparse.ArgumentParser) -> None:
     for name, default, meaning in limits:
         parser.add_argument(
             name,
-            type=_positive,
+            type=positive_number,
             default=default,
             metavar="N",
             help=f"{meaning} (default: {default:g})",
         )
-
-
-def _positive(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"must be positive, got {text}")
-    return value
 
 
 if __name__ == "__main__":

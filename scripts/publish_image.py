@@ -9,7 +9,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from scripts._command import exit_codes, run_command
+from scripts._command import exit_codes, positive_number, run_command
 from textclf.errors import (
     DockerError,
     ImageError,
@@ -230,7 +230,7 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout-seconds",
-        type=_seconds,
+        type=positive_number,
         default=1800.0,
         metavar="S",
         help="longest time for each push or pull (default: %(default)g)",
@@ -242,13 +242,6 @@ def _repository(text: str) -> str:
         return parse_repository(text)
     except ValueError as exc:
         raise argparse.ArgumentTypeError(str(exc)) from exc
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"must be positive, got {text}")
-    return value
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from scripts._command import exit_codes, run_command
+from scripts._command import exit_codes, positive_number, run_command
 from textclf.artifact import read_artifact
 from textclf.azureml.arguments import (
     NAME,
@@ -182,18 +182,11 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--timeout-seconds",
-        type=_seconds,
+        type=positive_number,
         default=DEFAULT_TIMEOUT_SECONDS,
         metavar="S",
         help="longest time to look, and again to register (default: %(default)s)",
     )
-
-
-def _seconds(text: str) -> float:
-    value = float(text)
-    if not value > 0:
-        raise argparse.ArgumentTypeError(f"must be positive, got {text}")
-    return value
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ import yaml
 
 from textclf.artifact import GRAPH, Artifact
 from textclf.errors import BuildError, DockerError
-from textclf.image.docker import inspect_image, layer_sizes, run_docker
+from textclf.image.docker import inspect_image, read_history, run_docker
 from textclf.image.source_state import SourceState
 
 NAME = "textclf"
@@ -125,7 +125,7 @@ def find_base(options: BuildOptions, folder: Path) -> Base:
     return Base(
         reference=f"{name.partition('@')[0]}@{digest}" if digest else name,
         digest=digest or str(described["Id"]),
-        size_bytes=sum(size for _, size in layer_sizes(name)),
+        size_bytes=sum(size for _, size in read_history(name)),
     )
 
 

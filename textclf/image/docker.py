@@ -61,7 +61,7 @@ def inspect_image(reference: str) -> dict[str, Any]:
     return dict(described)
 
 
-def layer_sizes(reference: str) -> list[tuple[str, int]]:
+def read_history(reference: str) -> list[tuple[str, int]]:
     """Return the instruction and the unpacked bytes of each layer of an image, lowest first.
 
     ``docker image inspect`` gives packed bytes where containerd stores the images.
@@ -69,10 +69,9 @@ def layer_sizes(reference: str) -> list[tuple[str, int]]:
     Raises:
         DockerError: There is no such image, or docker does not answer.
     """
-    form = "{{.Size}}\t{{.CreatedBy}}"
+    form = "[{{json .CreatedBy}}, {{.Size}}]"  # an instruction may have several lines
     steps = run_docker("history", "--no-trunc", "--human=false", "--format", form, reference)
-    rows = [line.partition("\t") for line in reversed(steps.splitlines())]
-    return [(instruction, int(size)) for size, _, instruction in rows]
+    return [(step[0], step[1]) for step in map(json.loads, reversed(steps.splitlines()))]
 
 
 def load_image(image: str) -> str:

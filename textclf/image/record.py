@@ -10,7 +10,7 @@ from typing import Any
 
 from textclf.errors import BuildError
 from textclf.image.building import Base, BuildPlan, BuildTimes
-from textclf.image.docker import inspect_image, layer_sizes
+from textclf.image.docker import inspect_image, read_history
 from textclf.tables import text_table
 
 RECORD = "image.json"
@@ -77,7 +77,7 @@ def make_record(plan: BuildPlan, base: Base, times: BuildTimes) -> BuildRecord:
     """
     described = inspect_image(plan.image)
     labels = described["Config"]["Labels"]
-    sizes = layer_sizes(plan.image)
+    sizes = read_history(plan.image)
     parts = {"base": base.size_bytes, **_copied_bytes(plan.image, sizes)}
     return BuildRecord(
         reference=plan.image,

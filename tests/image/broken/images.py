@@ -82,8 +82,8 @@ def private_key() -> bytes:
 
 def reply(expression: str) -> str:
     """Return the instruction that changes the body of every answer of 200."""
-    old = "body = content.model_dump_json().encode()"
-    return patch("http/exchange", old, f"{old}\n        body = {expression}")
+    old = "        await self._transmit(200, media_type, body, {})"
+    return patch("http/exchange", old, f"        body = {expression}\n{old}")
 
 
 BROKEN: Mapping[str, BrokenImage] = {

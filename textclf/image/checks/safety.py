@@ -14,7 +14,7 @@ from textclf.image.checks.installed import find_distributions, recorded_files
 from textclf.image.checks.layers import Entry
 from textclf.image.checks.pulling import BASE_DIGEST, BASE_NAME
 from textclf.image.checks.subject import Image, Subject
-from textclf.image.docker import layer_sizes, run_docker
+from textclf.image.docker import read_history
 
 _OCI = "org.opencontainers.image"
 # Source: https://github.com/opencontainers/image-spec/blob/main/annotations.md
@@ -142,13 +142,11 @@ def size(subject: Subject) -> str:
 def no_credentials_in_configuration(subject: Subject) -> None:
     """Neither variables nor labels nor the history hold what looks like a credential."""
     image = subject.image
-    history = run_docker(
-        "history", "--no-trunc", "--format", "{{.CreatedBy}}", image.described["Id"]
-    )
+    history = read_history(image.described["Id"])
     places: Mapping[str, str] = {
         **{f"variable {v.partition('=')[0]}": v for v in image.config.get("Env") or []},
         **{f"label {name}": f"{name}={value}" for name, value in image.labels.items()},
-        **{f"step {n} of the history": line for n, line in enumerate(history.splitlines(), 1)},
+        **{f"step {n} of the history": step for n, (step, _) in enumerate(history, 1)},
     }
     found = list(find_in_configuration(places))
     if found:
@@ -194,4 +192,4 @@ def name_some(paths: list[str]) -> str:
 
 
 def _unpacked(image_id: str) -> int:
-    return sum(size for _, size in layer_sizes(image_id))
+    return sum(size for _, size in read_history(image_id))

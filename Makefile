@@ -3,13 +3,14 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve azure-demo image image-test test check hooks lock parts environment
+.PHONY: help serve azure-demo image image-test test bench bench-quick check hooks lock lock-peers parts environment
 
 HOST := 127.0.0.1
 PORT ?= 3000
 UPGRADE :=
 BASE_IMAGE ?=
 IMAGE_OPTIONS ?=
+BENCH_OPTIONS ?=
 export BENTOML_DO_NOT_TRACK := True
 export ORT_DISABLE_TELEMETRY := 1
 export UV_PYTHON_DOWNLOADS := never
@@ -54,6 +55,12 @@ test: environment  ## run every other test; print what they cover, served proces
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
+bench: environment  ## measure this project and its peers, in less than half an hour
+	$(BIN)/python scripts/benchmark.py $(BENCH_OPTIONS)
+
+bench-quick: environment  ## the same, short: a few ratios, and whether they are far too low
+	$(BIN)/python scripts/benchmark.py --quick --guard $(BENCH_OPTIONS)
+
 check: environment  ## run every hook on every file
 	$(BIN)/pre-commit run --all-files --show-diff-on-failure
 
@@ -64,6 +71,11 @@ lock: $(filter $(OWN_UV),$(UV))  ## compile the locks; UPGRADE=--upgrade takes n
 	$(COMPILE) $(UPGRADE) pyproject.toml -o requirements/serving.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml --group dev -c requirements/serving.txt -o requirements/dev.txt
 	$(COMPILE) $(UPGRADE) --group uv -o requirements/uv.txt
+
+lock-peers: $(filter $(OWN_UV),$(UV))  ## compile the locks of the benchmark's peers
+	for peer in benchmarks/peers/*/; do \
+	  $(COMPILE) $(UPGRADE) $$peer/requirements.in -o $$peer/requirements.txt \
+	    $$([ ! -e $$peer/overrides.txt ] || echo --override $$peer/overrides.txt); done
 
 parts:  ## install with apt what image-test runs: Docker, compose, a registry, Prometheus
 	bash .ci/install

@@ -3,55 +3,91 @@
 from __future__ import annotations
 
 import asyncio
-import os
-from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import chain
+from collections import OrderedDict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
 
-import numpy as np
-from numpy.typing import NDArray
-
-from textclf.artifact import Artifact
-from textclf.batching import plan_batches
+from textclf.artifact import GRAPH, Artifact
+from textclf.batching import BatchLimits, BatchQueue
+from textclf.cpus import usable_cpus
 from textclf.description import SCORE_TOLERANCE, ClassifierDescription, GoldenExample
-from textclf.errors import GoldenMismatchError, QueueFullError
+from textclf.engine import Engine, QueueLimits, Scores
+from textclf.errors import GoldenMismatchError
 from textclf.inference import Graph
 from textclf.schema import Prediction
+from textclf.telemetry import metrics
 from textclf.tokenization import Tokenizer
+from textclf.tuning import Tuning, read_tuning, this_machine, tune, write_tuning
+
+# A text of so many characters is tokenised in about the time that a hop to a thread and back takes
+# from the event loop; more of them hold it up for longer than that.
+_INLINE_CHARACTERS = 4_096
+
+
+@dataclass(frozen=True, kw_only=True)
+class ServingOptions:
+    """How a classifier is run.
+
+    Attributes:
+        threads: Batches that run at once; 0 stands for one per usable CPU.
+        lone_text_threads: CPUs that a text is spread over while nothing else runs; 0: as tuned.
+        max_batch_texts: Most texts in one batch.
+        max_batch_tokens: Most tokens in one batch; 0: as tuned.
+        queue: How much may wait or run at a time.
+        cache_texts: How many answers are kept for texts that come again.
+        tune: Measure the graph first.
+        tuning_file: Where the measurements are kept.
+    """
+
+    threads: int = 0
+    lone_text_threads: int = 0
+    max_batch_texts: int = 16
+    max_batch_tokens: int = 0
+    queue: QueueLimits = field(default_factory=QueueLimits)
+    cache_texts: int = 0
+    tune: bool = False
+    tuning_file: Path | None = None
 
 
 class Classifier:
     """Owns a model's tokenizer, its graph and the threads it runs on."""
 
-    def __init__(
-        self,
-        artifact: Artifact,
-        *,
-        threads: int = 0,
-        max_batch_texts: int = 8,
-        max_queue_texts: int = 1024,
-    ) -> None:
+    def __init__(self, artifact: Artifact, options: ServingOptions | None = None) -> None:
         """Load the model of ``artifact``.
 
         Args:
             artifact: A classifier folder.
-            threads: Batches that run at once; 0 stands for one per usable CPU.
-            max_batch_texts: Most texts in one batch.
-            max_queue_texts: Most texts waiting or running at a time.
+            options: How it is run.
 
         Raises:
             ArtifactError: The tokenizer cannot be read.
             ModelLoadError: onnxruntime cannot open the graph.
+            TuningError: The tuning file cannot be read or written.
         """
+        options = options or ServingOptions()
         description = artifact.description
         self.artifact = artifact
         self._labels = description.labels
         self._tokenizer = Tokenizer(artifact.tokenizer_path, max_tokens=description.max_tokens)
-        self._graph = Graph(artifact.graph_path, description)
-        self._max_batch_texts = max_batch_texts if description.batch_invariance.invariant else 1
-        self._max_queue_texts = max_queue_texts
-        self._queued_texts = 0
-        self._threads = ThreadPoolExecutor(threads or usable_cpus(), thread_name_prefix="inference")
+        self._cache = _Cache(options.cache_texts)
+        cpus = options.threads or usable_cpus()
+        graph = cache(lambda threads: Graph(artifact.graph_path, description, threads=threads))
+        self.tuning = self._tune(graph, options, cpus) if options.tune else Tuning()
+        spread = options.lone_text_threads or self.tuning.lone_text_threads
+        limits = BatchLimits(
+            texts=options.max_batch_texts if description.batch_invariance.invariant else 1,
+            tokens=options.max_batch_tokens or self.tuning.max_batch_tokens,
+            equal_lengths=not graph(1).has_mask,
+        )
+        self._engine = Engine(
+            graph(1),
+            BatchQueue(limits, self.tuning.cost),
+            threads=cpus,
+            wide=graph(spread) if spread > 1 else None,
+            limits=options.queue,
+        )
 
     async def classify(self, texts: Sequence[str]) -> list[Prediction]:
         """Return one prediction per text, in order.
@@ -60,17 +96,17 @@ class Classifier:
 
         Raises:
             QueueFullError: Too many texts are waiting.
+            InferenceError: The graph fails on one of these texts.
         """
-        if self._queued_texts + len(texts) > self._max_queue_texts:
-            raise QueueFullError(
-                f"{self._queued_texts} texts are waiting; try again in a second",
-                headers={"Retry-After": "1"},
-            )
-        self._queued_texts += len(texts)
-        try:
+        if not self._cache.most:
             return await self._classify(texts)
-        finally:
-            self._queued_texts -= len(texts)
+        known = {text: answer for text in texts if (answer := self._cache.get(text))}
+        if unknown := [text for text in dict.fromkeys(texts) if text not in known]:
+            for text, answer in zip(unknown, await self._classify(unknown), strict=True):
+                known[text] = answer
+                self._cache.put(text, answer)
+        metrics().cached_texts.inc(len(texts) - len(unknown))
+        return [known[text] for text in texts]
 
     async def replay_golden(self) -> None:
         """Check the answers to the golden texts, each alone and then in batches as served.
@@ -96,38 +132,61 @@ class Classifier:
 
     def close(self) -> None:
         """Let running batches end and drop the rest."""
-        self._threads.shutdown(cancel_futures=True)
+        self._engine.close()
+
+    def _tune(
+        self, open_graph: Callable[[int], Graph], options: ServingOptions, cpus: int
+    ) -> Tuning:
+        description = self.artifact.description
+        machine = this_machine(description.files[GRAPH], cpus)
+        if options.tuning_file and (known := read_tuning(options.tuning_file, machine)):
+            return known
+        golden = self._tokenizer.encode([example.text for example in self.artifact.golden])
+        tuning = tune(
+            open_graph,
+            max((text.input_ids for text in golden), key=len),
+            max_tokens=description.max_tokens,
+            cpus=cpus,
+        )
+        if options.tuning_file:
+            write_tuning(options.tuning_file, machine, tuning)
+        return tuning
 
     async def _classify(self, texts: Sequence[str]) -> list[Prediction]:
-        loop = asyncio.get_running_loop()
-        tokenized = await loop.run_in_executor(self._threads, self._tokenizer.encode, texts)
-        batches = plan_batches(
-            [len(text.input_ids) for text in tokenized],
-            max_texts=self._max_batch_texts,
-            equal_lengths=not self._graph.has_mask,
-        )
-        runs = [
-            loop.run_in_executor(
-                self._threads, self._graph.scores, [tokenized[i].input_ids for i in batch]
-            )
-            for batch in batches
-        ]
-        scores = dict(
-            zip(
-                chain.from_iterable(batches),
-                chain.from_iterable(await asyncio.gather(*runs)),
-                strict=True,
-            )
-        )
+        with self._engine.places(len(texts)):
+            if sum(map(len, texts)) <= _INLINE_CHARACTERS:
+                tokenized = self._tokenizer.encode(texts)
+            else:
+                tokenized = await asyncio.to_thread(self._tokenizer.encode, texts)
+            scores = await self._engine.scores([text.input_ids for text in tokenized])
         return [
-            self._prediction(scores[index], truncated=text.truncated)
-            for index, text in enumerate(tokenized)
+            self._prediction(row, truncated=text.truncated)
+            for row, text in zip(scores, tokenized, strict=True)
         ]
 
-    def _prediction(self, scores: NDArray[np.float32], *, truncated: bool) -> Prediction:
+    def _prediction(self, scores: Scores, *, truncated: bool) -> Prediction:
         winner = int(scores.argmax())
         score = round(float(scores[winner]), 6)
         return Prediction(label=self._labels[winner], score=min(score, 1.0), truncated=truncated)
+
+
+class _Cache:
+    """The answers to the texts that were asked last."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self._answers: OrderedDict[str, Prediction] = OrderedDict()
+
+    def get(self, text: str) -> Prediction | None:
+        if found := self._answers.get(text):
+            self._answers.move_to_end(text)
+        return found
+
+    def put(self, text: str, prediction: Prediction) -> None:
+        self._answers[text] = prediction
+        self._answers.move_to_end(text)
+        if len(self._answers) > self.most:
+            self._answers.popitem(last=False)
 
 
 def agrees(example: GoldenExample, prediction: Prediction) -> bool:
@@ -149,10 +208,3 @@ def _describe_mismatch(recorded: GoldenExample, found: Prediction) -> str:
         f"{recorded.text[:60]!r}: recorded {recorded.label} {recorded.score:.4f}, "
         f"got {found.label} {found.score:.4f}"
     )
-
-
-def usable_cpus() -> int:
-    """Return how many CPUs this process may run on."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -12,6 +12,7 @@
     ├── DataFileError                      exit 15
     ├── QuantizationError                  exit 16
     ├── InferenceError                     exit 17
+    ├── TuningError                        exit 19
     ├── ModelImportError                   exit 20
     │   ├── SourceNotFoundError            exit 21
     │   ├── GraphError                     exit 22
@@ -116,6 +117,12 @@ class InferenceError(TextClassifierError):
     """A graph failed on an input, or gave scores that are no numbers."""
 
     exit_code = 17
+
+
+class TuningError(TextClassifierError):
+    """A file of measurements cannot be read or written."""
+
+    exit_code = 19
 
 
 class ModelImportError(TextClassifierError):

@@ -22,13 +22,18 @@ _CPU_INFO = Path("/proc/cpuinfo")
 class Graph:
     """A sequence-classification graph, ready to run; safe to share between threads."""
 
-    def __init__(self, path: Path, description: ClassifierDescription) -> None:
+    def __init__(self, path: Path, description: ClassifierDescription, *, threads: int = 1) -> None:
         """Open the graph at ``path``.
+
+        Args:
+            path: Of the graph.
+            description: Of its classifier.
+            threads: That a run is spread over.
 
         Raises:
             ModelLoadError: onnxruntime cannot open it.
         """
-        self._session = open_session(path)
+        self._session = open_session(path, threads=threads)
         self._inputs = description.inputs
         self._output = description.output
         self._pad_token_id = description.pad_token_id
@@ -58,14 +63,17 @@ class Graph:
         return softmax(logits)
 
 
-def open_session(path: Path) -> ort.InferenceSession:
-    """Open the graph at ``path`` on the CPU with one thread; batches run side by side instead.
+def open_session(path: Path, *, threads: int = 1) -> ort.InferenceSession:
+    """Open the graph at ``path`` on the CPU.
+
+    With one thread, batches run side by side instead; with more, they spin only while a run lasts.
 
     Raises:
         ModelLoadError: onnxruntime cannot open it.
     """
     options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.force_spinning_stop", "1")
     options.inter_op_num_threads = 1
     options.log_severity_level = 4  # errors are raised; logged too, they would show twice
     if not has_vnni():
@@ -84,11 +92,20 @@ def open_session(path: Path) -> ort.InferenceSession:
 @cache
 def has_vnni() -> bool:
     """Say whether this CPU sums int8 products in 32 bits; where it cannot be told, it does not."""
+    return not {"avx512_vnni", "avx_vnni"}.isdisjoint(_cpu_info().split())
+
+
+def cpu_model() -> str:
+    """Return the name of this CPU; empty where it cannot be told."""
+    names = (line for line in _cpu_info().splitlines() if line.startswith("model name"))
+    return next(names, "").partition(":")[2].strip()
+
+
+def _cpu_info() -> str:
     try:
-        flags = _CPU_INFO.read_text("utf-8").split()
+        return _CPU_INFO.read_text("utf-8")
     except OSError:  # not Linux
-        return False
-    return not {"avx512_vnni", "avx_vnni"}.isdisjoint(flags)
+        return ""
 
 
 def pad(

@@ -34,10 +34,33 @@ class Settings(BaseModel):
     inference_threads: Annotated[
         int, Field(ge=0, le=256, description="Batches that run at once; 0: one per usable CPU.")
     ] = 0
-    max_batch_texts: Annotated[int, Field(ge=1, le=64, description="Most texts in one batch.")] = 8
+    lone_text_threads: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=256,
+            description="CPUs that a text is spread over while nothing else runs; 0: as measured.",
+        ),
+    ] = 0
+    max_batch_texts: Annotated[int, Field(ge=1, le=64, description="Most texts in one batch.")] = 16
+    max_batch_tokens: Annotated[
+        int,
+        Field(ge=0, description="Most tokens in one batch, padding included; 0: as measured."),
+    ] = 0
     max_queue_texts: Annotated[
         int, Field(ge=MAX_TEXTS, description="Most texts waiting or running; beyond it 429.")
     ] = 1024
+    max_queue_tokens: Annotated[
+        int, Field(ge=1, description="Most tokens waiting or running; beyond it 429.")
+    ] = 65_536
+    cache_texts: Annotated[
+        int,
+        Field(ge=0, description="How many answers are kept for texts that come again; 0: none."),
+    ] = 0
+    tuning_file: Annotated[
+        Path | None,
+        Field(description="Where what was measured at start-up is kept for the next start."),
+    ] = None
     max_body_bytes: Annotated[
         int, Field(ge=2, description="Largest request body; beyond it 413.")
     ] = 1_048_576

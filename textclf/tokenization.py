@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import cycle, islice
 from pathlib import Path
 
 from tokenizers import Tokenizer as FastTokenizer
@@ -22,6 +23,11 @@ class TokenizedText:
 
     input_ids: list[int]
     truncated: bool
+
+
+def stretch(ids: Sequence[int], tokens: int) -> list[int]:
+    """Return the input_ids of a text, cut or repeated to so many tokens."""
+    return list(islice(cycle(ids), tokens))
 
 
 class Tokenizer:

@@ -7,9 +7,8 @@ Sources:
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import cycle, islice
 from pathlib import Path
 
 import numpy as np
@@ -17,16 +16,17 @@ from numpy.typing import NDArray
 from tqdm import tqdm
 
 from textclf.artifact import GRAPH, TOKENIZER
-from textclf.batching import plan_batches
+from textclf.batching import BatchLimits, BatchQueue
 from textclf.description import SCORE_TOLERANCE, BatchInvariance, ClassifierDescription
 from textclf.errors import GraphError, InferenceError, LabelError, ModelLoadError, TokenizerError
 from textclf.evaluation import random_batches
 from textclf.golden import read_texts
 from textclf.inference import Graph
-from textclf.tokenization import Tokenizer
+from textclf.tokenization import Tokenizer, stretch
 from textclf.tokenizer_conversion import vocabulary_ids
 
 _SERVED_TEXTS = 64  # the most that TEXTCLF_MAX_BATCH_TEXTS can be set to
+_SERVED_TOKENS = 8_192
 _RANDOM_TEXTS = 8
 _COMPANY_TEXTS = 48
 _EVENED_TEXTS = 64
@@ -120,11 +120,6 @@ def company(texts: Sequence[str]) -> list[str]:
     return [text for text in read_texts(None)[:_COMPANY_TEXTS] if text not in texts]
 
 
-def stretch(ids: Sequence[int], tokens: int) -> list[int]:
-    """Return the input_ids of a text, cut or repeated to so many tokens."""
-    return list(islice(cycle(ids), tokens))
-
-
 def score_alone(graph: Graph, ids: Sequence[Sequence[int]]) -> NDArray[np.float32]:
     """Return the scores of each text alone, of shape ``(texts, labels)``.
 
@@ -154,7 +149,7 @@ def measure_batch_invariance(
     """
     lengths = [len(row) for row in ids]
     batches = [
-        *plan_batches(lengths, max_texts=_SERVED_TEXTS, equal_lengths=not graph.has_mask),
+        *_served_batches(lengths, equal_lengths=not graph.has_mask),
         *random_batches(lengths, _RANDOM_TEXTS, mixed_lengths=graph.has_mask),
     ]
     moved = [_moves(graph, ids, alone, batches)]
@@ -170,6 +165,16 @@ def measure_batch_invariance(
         largest_score_shift=min(round(shift, 6), 1.0),
         labels_flipped=flips,
     )
+
+
+def _served_batches(lengths: Sequence[int], *, equal_lengths: bool) -> Iterator[list[int]]:
+    """Yield each index once, in the batches that are served when all the texts come at once."""
+    limits = BatchLimits(texts=_SERVED_TEXTS, tokens=_SERVED_TOKENS, equal_lengths=equal_lengths)
+    queue: BatchQueue[int] = BatchQueue(limits)
+    for index, length in enumerate(lengths):
+        queue.put(length, index)
+    while batch := queue.take():
+        yield batch
 
 
 def _moves(

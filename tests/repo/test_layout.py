@@ -13,12 +13,12 @@ from tests.http.serving import PROJECT
 
 # A module imports only from lines above its own; modules of one package import each other.
 ORDER = (
-    ("", "errors", "schema", "description", "batching", "telemetry", "termination"),
-    ("settings", "tables", "labels", "golden", "graph_signature"),
+    ("", "errors", "schema", "description", "cost", "cpus", "telemetry", "termination"),
+    ("settings", "batching", "tables", "labels", "golden", "graph_signature"),
     ("model_card",),
     ("artifact",),
     ("tokenization", "inference", "store", "tokenizer_conversion"),
-    ("azureml", "version_tags"),
+    ("azureml", "version_tags", "engine", "tuning"),
     ("classifier", "sources", "evaluation"),
     ("verification",),
     ("optimization",),
@@ -31,6 +31,7 @@ NOT_SERVING = {"azure", "azureml", "onnx", "torch", "transformers"}
 # These libraries are told so in no other way.
 MAY_SET = {
     ("textclf/__init__.py", "ORT_DISABLE_TELEMETRY"),
+    ("textclf/__init__.py", "TOKENIZERS_PARALLELISM"),
     ("textclf/telemetry.py", "BENTOML_DO_NOT_TRACK"),
     ("textclf/tokenizer_conversion.py", "TRANSFORMERS_NO_ADVISORY_WARNINGS"),
 }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -12,10 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from textclf.artifact import GOLDEN, Artifact, read_artifact, write_description, write_golden
-from textclf.classifier import Classifier, agrees
+from textclf.classifier import Classifier, ServingOptions, agrees
 from textclf.description import GoldenExample
+from textclf.engine import QueueLimits
 from textclf.errors import GoldenMismatchError, QueueFullError
 from textclf.schema import Prediction
+from textclf.tokenization import TokenizedText
 
 
 @pytest.fixture(scope="module", params=["with a mask", "without a mask"])
@@ -30,7 +32,7 @@ def artifact(
 @pytest.fixture(scope="module")
 def classifier(artifact: Artifact) -> Iterator[Classifier]:
     """Load it on two threads."""
-    classifier = Classifier(artifact, threads=2)
+    classifier = Classifier(artifact, ServingOptions(threads=2))
     yield classifier
     classifier.close()
 
@@ -83,7 +85,7 @@ def test_golden_mismatch_names_text_and_answers(
 
 def test_full_queue_is_refused_and_empties(artifact: Artifact) -> None:
     """What is over the limit is refused at once; the rest is answered, and room is made."""
-    classifier = Classifier(artifact, threads=1, max_queue_texts=4)
+    classifier = Classifier(artifact, ServingOptions(threads=1, queue=QueueLimits(texts=4)))
 
     async def race() -> list[list[Prediction] | BaseException]:
         calls = [classifier.classify(["fine", "bad"]) for _ in range(3)]
@@ -103,7 +105,7 @@ def test_full_queue_is_refused_and_empties(artifact: Artifact) -> None:
 
 def test_cancelled_call_leaves_the_queue(artifact: Artifact) -> None:
     """A caller that gave up takes no room from those who wait."""
-    classifier = Classifier(artifact, threads=1, max_queue_texts=64)
+    classifier = Classifier(artifact, ServingOptions(threads=1, queue=QueueLimits(texts=64)))
 
     async def cancel_then_classify() -> list[Prediction]:
         with pytest.raises(TimeoutError):
@@ -121,9 +123,45 @@ def test_graph_that_is_not_batch_invariant_runs_texts_alone(artifact: Artifact) 
     description = artifact.description.model_copy(update={"batch_invariance": measured})
     lone = Classifier(Artifact(folder=artifact.folder, description=description, golden=()))
 
-    assert lone._max_batch_texts == 1
+    assert lone._engine._queue.limits.texts == 1
     assert len(asyncio.run(lone.classify(["fine", "bad"]))) == 2
     lone.close()
+
+
+def test_known_texts_are_answered_from_the_cache(artifact: Artifact) -> None:
+    """Only what is not known is run, once; what was asked longest ago is forgotten first."""
+    classifier = Classifier(artifact, ServingOptions(cache_texts=2))
+    asked: list[list[str]] = []
+    encode = classifier._tokenizer.encode
+
+    def record(texts: Sequence[str]) -> list[TokenizedText]:
+        asked.append(list(texts))
+        return encode(texts)
+
+    classifier._tokenizer.encode = record  # type: ignore[method-assign]
+
+    async def ask() -> list[list[Prediction]]:
+        calls = (["fine", "bad", "fine"], ["bad"], ["dull", "bad"], ["fine"])
+        return [await classifier.classify(call) for call in calls]
+
+    first, again, mixed, _ = asyncio.run(ask())
+    classifier.close()
+
+    assert asked == [["fine", "bad"], ["dull"], ["fine"]]
+    assert first[0] == first[2]
+    assert again == [first[1]]
+    assert mixed[1] == first[1]
+
+
+def test_tuning_is_measured_once_and_kept(artifact: Artifact, tmp_path: Path) -> None:
+    """A second start on the same machine reads what the first one wrote."""
+    options = ServingOptions(tune=True, tuning_file=tmp_path / "tuning.json", threads=2)
+    first, second = Classifier(artifact, options), Classifier(artifact, options)
+    first.close()
+    second.close()
+
+    assert first.tuning == second.tuning
+    assert first.tuning.runs
 
 
 @pytest.mark.parametrize(

@@ -93,7 +93,7 @@ def test_fault_of_ours_gets_500_and_is_logged(
         def scores(_batch: object) -> None:
             raise InferenceError("the graph broke")
 
-        lifecycle.require_ready()._graph.scores = scores  # type: ignore[method-assign, assignment]
+        lifecycle.require_ready()._engine._graph.scores = scores  # type: ignore[method-assign, assignment]
 
     logging.getLogger("textclf").propagate = True
     response = call(raising, "POST", "/predict", spoil=break_the_graph)

@@ -67,7 +67,7 @@ def test_company_changes_nothing() -> None:
 
 def int8_products(model: ModelProto) -> int:
     """Return how many products are of integers once each token has a scale."""
-    return operators(quantize_per_token(model))["MatMulInteger"]
+    return operators(quantize_per_token(model))["MatMulIntegerToFloat"]
 
 
 def test_projections_can_become_integer_products() -> None:

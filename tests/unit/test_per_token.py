@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from textclf.errors import QuantizationError
-from textclf.optimization.per_token import MIN_ELEMENTS, quantize_per_token
+from textclf.optimization.per_token import quantize_per_token
+from textclf.optimization.products import MIN_ELEMENTS
 
 WIDTH = 192  # WIDTH * WIDTH is over MIN_ELEMENTS
 ROWS = 300
@@ -157,7 +158,7 @@ def test_products_of_one_input_share_its_quantisation(attention_like: onnx.Model
     """Three large products read two tensors, each of which is quantised once."""
     count = operators(quantize_per_token(attention_like))
 
-    assert count["MatMulInteger"] == 3
+    assert count["MatMulIntegerToFloat"] == 3
     assert count["QuantizeLinear"] == 2
 
 
@@ -204,7 +205,7 @@ def test_gemm_is_a_product_too(transposed: int, *, with_bias: bool) -> None:
 
     quantized = quantize_per_token(model)
 
-    assert operators(quantized)["MatMulInteger"] == 1
+    assert operators(quantized)["MatMulIntegerToFloat"] == 1
     assert relative_error(run(quantized, {"x": x}), run(model, {"x": x})) < RELATIVE_ERROR
 
 
@@ -218,7 +219,7 @@ def test_a_weight_may_be_a_constant_node() -> None:
 
     quantized = quantize_per_token(build(nodes, {}))
 
-    assert operators(quantized)["MatMulInteger"] == 1
+    assert operators(quantized)["MatMulIntegerToFloat"] == 1
     assert operators(quantized)["Constant"] == 0
 
 

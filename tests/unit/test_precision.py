@@ -198,11 +198,16 @@ def test_one_golden_text_is_not_alone(encoder: TinyModel, tmp_path: Path) -> Non
 
 
 def test_int8_is_made_of_the_fused_graph(imported: Artifact) -> None:
-    """Attention is one operator there, and its projections are integer products."""
+    """Layer norms are one operator there, and projections are integer products.
+
+    Attention may have stayed as exported, if that was faster.
+    """
     operators = [node.op_type for node in onnx.load_model(imported.graph_path).graph.node]
 
     assert imported.description.precision.weights == "int8"
-    assert operators.count("MultiHeadAttention") == 2
+    assert operators.count("LayerNormalization") == 5
+    assert operators.count("MatMulIntegerToFloat") >= 2 * 6
+    assert operators.count("MultiHeadAttention") in {0, 2}
 
 
 @pytest.mark.usefixtures("bentoml_home")

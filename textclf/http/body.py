@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from starlette.types import Receive
 
 from textclf.errors import BodyTooLargeError, ClientGoneError
 
 
-async def read_body(receive: Receive, headers: Mapping[str, str], *, max_bytes: int) -> bytes:
+async def read_body(receive: Receive, *, declared: str, max_bytes: int) -> bytes:
     """Return the whole body.
+
+    Args:
+        receive: Gives its parts.
+        declared: The Content-Length, if there is one.
+        max_bytes: Most that is read.
 
     Raises:
         BodyTooLargeError: It is longer than ``max_bytes``, as declared or as counted.
         ClientGoneError: The client went away before its end.
     """
-    declared = headers.get("content-length", "")
     if declared.isdecimal() and int(declared) > max_bytes:
         raise _too_large(max_bytes)
     chunks: list[bytes] = []

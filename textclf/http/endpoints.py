@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from textclf.http.lifecycle import Lifecycle
-from textclf.schema import ClassifyRequest, ClassifyResponse, PredictRequest, PredictResponse
+from textclf.schema import (
+    ClassifyRequest,
+    ClassifyResponse,
+    Prediction,
+    PredictRequest,
+    PredictResponse,
+)
 from textclf.telemetry import metrics
 
 
@@ -15,8 +23,8 @@ async def predict(lifecycle: Lifecycle, request: PredictRequest) -> PredictRespo
         QueueFullError: Too many texts are waiting.
     """
     positive_label = lifecycle.require_ready().artifact.description.positive_label
-    answer = await classify(lifecycle, ClassifyRequest.model_construct(texts=request.root))
-    return PredictResponse(positive=answer.predictions[0].label == positive_label)
+    (prediction,) = await _answer(lifecycle, request.root)
+    return PredictResponse(positive=prediction.label == positive_label)
 
 
 async def classify(lifecycle: Lifecycle, request: ClassifyRequest) -> ClassifyResponse:
@@ -26,9 +34,17 @@ async def classify(lifecycle: Lifecycle, request: ClassifyRequest) -> ClassifyRe
         NotReadyError: The model is not ready, or the service is draining.
         QueueFullError: Too many texts are waiting.
     """
-    with metrics().requests_in_progress.track_inprogress():
-        predictions = await lifecycle.require_ready().classify(request.texts)
+    return ClassifyResponse(
+        model=lifecycle.tag, predictions=await _answer(lifecycle, request.texts)
+    )
+
+
+async def _answer(lifecycle: Lifecycle, texts: Sequence[str]) -> list[Prediction]:
+    counts = metrics()
+    with counts.requests_in_progress.track_inprogress():
+        predictions = await lifecycle.require_ready().classify(texts)
     for prediction in predictions:
-        metrics().predictions.labels(prediction.label).inc()
-    metrics().truncated_texts.inc(sum(prediction.truncated for prediction in predictions))
-    return ClassifyResponse(model=lifecycle.tag, predictions=predictions)
+        counts.predicted(prediction.label).inc()
+        if prediction.truncated:
+            counts.truncated_texts.inc()
+    return predictions

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import time
-import uuid
 from collections.abc import Mapping
 
 from pydantic import BaseModel
 from starlette.types import Message, Receive, Scope, Send
 
 from textclf.errors import MethodNotAllowedError, NotFoundError, NotReadyError, RequestError
+from textclf.http.joined_writes import joined_writes
 from textclf.http.lifecycle import Lifecycle
 from textclf.http.problems import MEDIA_TYPE, fault_of_ours, to_problem
 from textclf.telemetry import metrics
@@ -32,17 +33,19 @@ class Exchange:
         self.scope = scope
         self.receive = receive
         self.path: str = scope["path"]
-        self.headers = {
-            name.decode("latin-1").lower(): value.decode("latin-1")
-            for name, value in scope["headers"]
-        }
-        given = self.headers.get("x-request-id", "")
-        self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        self._headers_given: dict[bytes, bytes] = dict(scope["headers"])
+        given = self.header(b"x-request-id") or ""
+        self.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
         self._send = send
         self._tag = lifecycle.tag
         self._route = "other"
         self._status = 0
         self._began = time.perf_counter()
+
+    def header(self, name: bytes) -> str | None:
+        """Return a header field of the request; ASGI has their names in lower case."""
+        value = self._headers_given.get(name)
+        return None if value is None else value.decode("latin-1")
 
     def allow(self, methods: tuple[str, ...]) -> None:
         """Accept the request's path and method, or refuse them.
@@ -98,8 +101,9 @@ class Exchange:
         """Count the request and log it."""
         seconds = time.perf_counter() - self._began
         method = self.scope["method"] if self._status not in {404, 405} else "other"
-        metrics().requests.labels(self._route, method, str(self._status)).inc()
-        metrics().request_seconds.labels(self._route).observe(seconds)
+        count, durations = metrics().answered(self._route, method, self._status)
+        count.inc()
+        durations.observe(seconds)
         probed = self.scope["method"] in READING and self._status < 400
         _LOGGER.log(
             logging.DEBUG if probed else logging.INFO,
@@ -119,8 +123,9 @@ class Exchange:
         self._status = status
         fields = {"Content-Type": media_type, "Content-Length": str(len(body)), **extra}
         head = {"type": "http.response.start", "status": status, "headers": self._headers(fields)}
-        await self._send(head)
-        await self._send({"type": "http.response.body", "body": body})
+        with joined_writes(self._send):
+            await self._send(head)
+            await self._send({"type": "http.response.body", "body": body})
 
     def _headers(self, extra: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
         fields = {**extra, "X-Request-Id": self.request_id, "X-Model": self._tag}

@@ -16,8 +16,6 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from textclf import telemetry
 from textclf.errors import (
-    ClientGoneError,
-    DeadlineExceededError,
     MalformedRequestError,
     NotFoundError,
     RequestError,
@@ -28,6 +26,7 @@ from textclf.http.body import read_body
 from textclf.http.exchange import READING, Exchange
 from textclf.http.keys import KeyRing
 from textclf.http.lifecycle import Lifecycle
+from textclf.http.patience import Patience
 from textclf.http.problems import fault_of_ours, parse_request
 from textclf.schema import ClassifyRequest, PredictRequest
 from textclf.settings import Settings
@@ -114,20 +113,18 @@ class FrontDoor:
 
     async def _handle(self, handler: Handler, exchange: Exchange) -> BaseModel:
         if self._keys is not None:
-            self._keys.check(exchange.headers.get("authorization", ""))
+            self._keys.check(exchange.header(b"authorization") or "")
         self._lifecycle.require_ready()  # no body is read for nothing
-        declared = _require_json(exchange.headers.get("content-type"))
+        declared = _require_json(exchange.header(b"content-type"))
         try:
-            async with asyncio.timeout(self._settings.request_timeout_seconds):
+            with Patience(exchange.receive, self._settings.request_timeout_seconds) as patience:
                 body = await read_body(
-                    exchange.receive, exchange.headers, max_bytes=self._settings.max_body_bytes
+                    exchange.receive,
+                    declared=exchange.header(b"content-length") or "",
+                    max_bytes=self._settings.max_body_bytes,
                 )
-                return await _unless_gone(handler(body), exchange.receive)
-        except TimeoutError as exc:
-            raise DeadlineExceededError(
-                f"no answer within {self._settings.request_timeout_seconds:g} s; send fewer texts",
-                headers={"Connection": "close"},  # its body may not have been read
-            ) from exc
+                patience.watch()
+                return await handler(body)
         except MalformedRequestError as exc:
             if declared:
                 raise
@@ -142,24 +139,6 @@ class FrontDoor:
             return await endpoint(self._lifecycle, parse_request(request, body))
 
         return handle
-
-
-async def _unless_gone(work: Coroutine[Any, Any, BaseModel], receive: Receive) -> BaseModel:
-    """Return what ``work`` returns; cancel it if the client leaves first.
-
-    Raises:
-        ClientGoneError: The client left.
-    """
-    working = asyncio.ensure_future(work)
-    leaving = asyncio.ensure_future(receive())  # after the body only the disconnect can come
-    try:
-        await asyncio.wait((working, leaving), return_when=asyncio.FIRST_COMPLETED)
-        if not working.done():
-            raise ClientGoneError("the connection was closed before the answer")
-        return working.result()
-    finally:
-        working.cancel()
-        leaving.cancel()
 
 
 def _require_json(content_type: str | None) -> bool:

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import threading
@@ -17,7 +18,8 @@ from typing import Literal
 
 from textclf import store
 from textclf.artifact import read_artifact
-from textclf.classifier import Classifier
+from textclf.classifier import Classifier, ServingOptions
+from textclf.engine import QueueLimits
 from textclf.errors import NotReadyError, TextClassifierError
 from textclf.settings import Settings
 
@@ -86,8 +88,9 @@ class Lifecycle:
             self._settle("failed")
             _LOGGER.exception("not ready: a fault of ours", extra={"model": self.tag})
         else:
+            collect_seldom()
             self._settle("ready")
-            _LOGGER.info("ready", extra={"model": self.tag})
+            _LOGGER.info("ready", extra={"model": self.tag, **self._classifier.tuning.summary})
 
     async def close(self) -> None:
         """Let running batches end."""
@@ -103,12 +106,7 @@ class Lifecycle:
     def _open(self) -> Classifier:
         artifact = read_artifact(store.resolve(self._settings.model))
         self.tag = artifact.tag
-        return Classifier(
-            artifact,
-            threads=self._settings.inference_threads,
-            max_batch_texts=self._settings.max_batch_texts,
-            max_queue_texts=self._settings.max_queue_texts,
-        )
+        return Classifier(artifact, _serving_options(self._settings))
 
     def _heed_sigterm(self, loop: asyncio.AbstractEventLoop) -> None:
         """Drain first, then let the server's own handler stop it.
@@ -131,3 +129,27 @@ class Lifecycle:
             loop.call_soon_threadsafe(drain)
 
         signal.signal(signal.SIGTERM, on_sigterm)
+
+
+def collect_seldom() -> None:
+    """Keep what was loaded out of every garbage collection from now on.
+
+    A full collection walks every object there is, for longer than most requests take. What a
+    request makes is freed as it ends, so that collections find next to nothing.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
+
+
+def _serving_options(settings: Settings) -> ServingOptions:
+    return ServingOptions(
+        threads=settings.inference_threads,
+        lone_text_threads=settings.lone_text_threads,
+        max_batch_texts=settings.max_batch_texts,
+        max_batch_tokens=settings.max_batch_tokens,
+        queue=QueueLimits(texts=settings.max_queue_texts, tokens=settings.max_queue_tokens),
+        cache_texts=settings.cache_texts,
+        tune=True,
+        tuning_file=settings.tuning_file,
+    )

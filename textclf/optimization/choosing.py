@@ -21,16 +21,16 @@ from textclf.errors import (
 )
 from textclf.inference import Graph, pad
 from textclf.optimization.attention_fusion import MICROSOFT
+from textclf.optimization.calibration import CALIBRATION_TEXTS, Feeds
 from textclf.optimization.fusion import LAYER_NORM_OPSET, fuse
 from textclf.optimization.gate import Answers, compare
 from textclf.optimization.graph_walk import opset_of
-from textclf.optimization.per_token import has_large_products
+from textclf.optimization.products import has_large_products
 from textclf.optimization.timing import speedup, time_in_turns
 from textclf.optimization.trial import Texts, Trial, ask, describe_trial
-from textclf.optimization.variants import INT8_VARIANTS, Feeds, Variant
+from textclf.optimization.variants import INT8_VARIANTS, Variant
 from textclf.optimization.weights import graph_bytes, read_graph
 
-_CALIBRATION_TEXTS = 128
 _LEAST_SPEEDUP = 1.03  # less may be noise
 _SPARE_BYTES = 250_000_000  # of the 500 MB that an import may take besides twice the graph
 _LOGGER = logging.getLogger(__name__)
@@ -106,7 +106,7 @@ class _Bench:
         self._found = found
         self._calibration = [
             pad([ids], inputs=description.inputs, pad_token_id=description.pad_token_id)
-            for ids in texts.golden[:_CALIBRATION_TEXTS]
+            for ids in texts.golden[:CALIBRATION_TEXTS]
         ]
         self.trials: list[Trial] = []
         self.failures: dict[str, str] = {}
@@ -127,14 +127,17 @@ class _Bench:
         )
         source = self._folder / GRAPH
         self._measure(found, source)
-        source = self._with_recent_opset(source)
+        source = as_exported = self._with_recent_opset(source)
         self._try(fused, source)
         if len(self.trials) > 1 and not self.trials[-1].refusals:
             source = self.trials[-1].path
+            as_exported = self._with_exported_attention(as_exported)
         for variant in variants:
             held = {trial.variant.name for trial in self.trials if not trial.refusals}
-            if variant.instead_of not in held:
+            if variant.fused_attention and held.isdisjoint(variant.instead_of):
                 self._try(variant, source)
+            elif not variant.fused_attention and _has_fused_attention(source):
+                self._try(variant, as_exported)
 
     def _with_recent_opset(self, path: Path) -> Path:
         """Raise an opset that has no operators for int8 products, or no LayerNormalization."""
@@ -149,6 +152,13 @@ class _Bench:
             _LOGGER.info("its opset %d cannot be raised to %d", opset, LAYER_NORM_OPSET)
             return path
         return raised
+
+    def _with_exported_attention(self, path: Path) -> Path:
+        """Fuse all but attention."""
+        target = path.with_name("attention-as-exported.onnx")
+        graph = fuse(read_graph(path), inputs=self._description.inputs, attention=False)
+        onnx.save_model(graph, target)
+        return target
 
     def _try(self, variant: Variant, source: Path) -> None:
         path = self._folder / f"variant-{len(self.trials) + len(self.failures)}.onnx"
@@ -198,6 +208,10 @@ class _Bench:
         if _fused_operators(fused) == _fused_operators(graph):
             raise QuantizationError("nothing in the graph can be fused")
         onnx.save_model(fused, target)
+
+
+def _has_fused_attention(path: Path) -> bool:
+    return any(node.op_type == "MultiHeadAttention" for node in read_graph(path).graph.node)
 
 
 def _fused_operators(model: onnx.ModelProto) -> int:

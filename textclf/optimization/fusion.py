@@ -33,7 +33,9 @@ for _name in ("fusion_base", "onnx_model", "onnxruntime.transformers"):
     logging.getLogger(_name).setLevel(logging.CRITICAL)  # it counts what it fuses
 
 
-def fuse(model: onnx.ModelProto, *, inputs: Mapping[InputRole, str]) -> onnx.ModelProto:
+def fuse(
+    model: onnx.ModelProto, *, inputs: Mapping[InputRole, str], attention: bool = True
+) -> onnx.ModelProto:
     """Return a copy of ``model`` with attention, Gelu and layer normalisation as one operator each.
 
     Attention becomes MultiHeadAttention, which reads query, key and value; where there is a mask,
@@ -49,12 +51,14 @@ def fuse(model: onnx.ModelProto, *, inputs: Mapping[InputRole, str]) -> onnx.Mod
     Args:
         model: May lack its external data, which is neither read nor moved.
         inputs: Role of each input to its name in the graph.
+        attention: Whether attention is fused too.
 
     Source: https://onnxruntime.ai/docs/performance/transformers-optimization.html
     """
     attentive = onnx.ModelProto()
     attentive.CopyFrom(model)
-    fuse_attention(attentive, inputs)
+    if attention:
+        fuse_attention(attentive, inputs)
     _drop_unread(attentive)
     fused = onnx.ModelProto()
     fused.CopyFrom(attentive)

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping, Sequence
 
 from textclf.inference import Graph
-from textclf.verification import stretch
+from textclf.tokenization import stretch
 
 LENGTHS = (8, 32, 128)
 BATCHES = (1, 8)

@@ -15,7 +15,8 @@ from textclf.optimization.gate import Answers, Comparison, refusals
 from textclf.optimization.timing import Times
 from textclf.optimization.variants import Variant
 from textclf.optimization.weights import graph_bytes
-from textclf.verification import measure_batch_invariance, score_alone, stretch
+from textclf.tokenization import stretch
+from textclf.verification import measure_batch_invariance, score_alone
 
 _LONGEST_TEXTS = 4
 

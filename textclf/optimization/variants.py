@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import numpy_helper
 from onnx.external_data_helper import uses_external_data
 from onnxruntime.quantization import (
@@ -27,14 +26,22 @@ from onnxruntime.quantization.matmul_nbits_quantizer import (
 
 from textclf.errors import QuantizationError
 from textclf.inference import has_vnni
+from textclf.optimization.calibration import Feeds, observe
 from textclf.optimization.per_token import quantize_per_token
+from textclf.optimization.products import widening_inputs
 from textclf.optimization.weights import read_graph
 
-Feeds = Mapping[str, NDArray[np.int64]]
 _BLOCK = 128
 _INT8_ACCUMULATION = 4  # accuracy_level of MatMulNBits
 # Without a type for the tensors that shape inference does not reach, a fused graph is refused.
 _UNTYPED_IS_FLOAT = {"DefaultTensorType": onnx.TensorProto.FLOAT, "MatMulConstBOnly": True}
+
+
+STATIC_METHOD = (
+    "products int8 within -63..63 with one scale an output channel, their inputs uint8 with one "
+    "fixed scale from calibration on the golden texts, or with one scale a token where a product "
+    "narrows, embedding tables int8 with one scale a row"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +55,10 @@ class Variant:
         build: Writes it: the path of the fp32 graph, the path to write, and texts to calibrate
             with. Raises QuantizationError where that cannot be done.
         memory_factor: How many times the graph building it takes in memory.
-        instead_of: Name of a variant that makes this one needless if the gate lets it pass.
+        instead_of: Names of variants that make this one needless if the gate lets one pass.
+        fused_attention: Whether it starts from attention in one operator, where that holds;
+            onnxruntime runs the operators that an exporter spelled it out in faster in some
+            graphs, among them those with small heads.
     """
 
     name: str
@@ -56,7 +66,24 @@ class Variant:
     build: Callable[[Path, Path, Sequence[Feeds]], None]
     weights: str = "int8"
     memory_factor: float = 1.5
-    instead_of: str = ""
+    instead_of: tuple[str, ...] = ()
+    fused_attention: bool = True
+
+
+def build_static_and_per_token(source: Path, target: Path, texts: Sequence[Feeds]) -> None:
+    """Write a graph in int8, with fixed scales where what a product reads varies little.
+
+    Args:
+        source: The fp32 graph; its large weights may lie beside it.
+        target: Where the int8 graph goes.
+        texts: To calibrate with, each alone.
+
+    Raises:
+        QuantizationError: Calibration fails, or the graph cannot be quantised.
+    """
+    ranges = observe(source, widening_inputs(read_graph(source)), texts)
+    quantized = quantize_per_token(read_graph(source), base_dir=source.parent, ranges=ranges)
+    onnx.save_model(quantized, target)
 
 
 def _per_token(source: Path, target: Path, _texts: Sequence[Feeds]) -> None:
@@ -107,18 +134,31 @@ def _dynamic(source: Path, target: Path, _texts: Sequence[Feeds]) -> None:
         )
 
 
+_STATIC = "int8 static and per token"
+_WITHOUT_TEXTS = "int8 per token"
 INT8_VARIANTS = (
     Variant(
-        name="int8 per token",
+        name=_STATIC,
+        method=STATIC_METHOD,
+        build=build_static_and_per_token,
+    ),
+    Variant(
+        name=f"{_STATIC}, attention as exported",
+        method=STATIC_METHOD,
+        build=build_static_and_per_token,
+        fused_attention=False,
+    ),
+    Variant(
+        name=_WITHOUT_TEXTS,
         method="products int8 within -63..63 with one scale an output channel, their inputs uint8 "
         "with one scale a token, embedding tables int8 with one scale a row",
         build=_per_token,
     ),
     Variant(
-        name="int8 per token, narrowing fp32",
+        name=f"{_WITHOUT_TEXTS}, narrowing fp32",
         method="as one scale a token, but products with more inputs than outputs stay fp32",
         build=_per_token_but_narrowing,
-        instead_of="int8 per token",
+        instead_of=(_STATIC, _WITHOUT_TEXTS),
     ),
     Variant(
         name="int8 static",

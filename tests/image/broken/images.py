@@ -140,7 +140,7 @@ BROKEN: Mapping[str, BrokenImage] = {
     ),
     "batches out of order": BrokenImage(
         dockerfile=patch(
-            "http/endpoints", "predictions=predictions", "predictions=predictions[::-1]"
+            "http/endpoints", "    return predictions\n", "    return predictions[::-1]\n"
         ),
         check="batch",
         found="alone ",
@@ -226,7 +226,7 @@ BROKEN: Mapping[str, BrokenImage] = {
         dockerfile=patch(
             "http/endpoints",
             "    for prediction in predictions:",
-            '    __import__("logging").getLogger("textclf").info("asked: %s", request.texts)\n'
+            '    __import__("logging").getLogger("textclf").info("asked: %s", texts)\n'
             "    for prediction in predictions:",
         ),
         check="no-text-in-logs",
@@ -250,7 +250,7 @@ BROKEN: Mapping[str, BrokenImage] = {
         made="failing",
     ),
     "a log of plain lines": BrokenImage(
-        dockerfile=patch("telemetry", "return json.dumps(", "return str(entry) or json.dumps("),
+        dockerfile=patch("telemetry", "return _ENCODE(", "return str(entry) or _ENCODE("),
         check="json-logs",
         found="a line of the log is not a JSON object",
         exit_code=64,

@@ -1,0 +1,98 @@
+"""Work ends when nobody waits for it, and its end says why."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from textclf.errors import ClientGoneError, DeadlineExceededError, RequestError
+from textclf.http import patience
+from textclf.http.patience import Patience
+
+
+async def never() -> dict[str, str]:
+    """Receive nothing."""
+    await asyncio.Event().wait()
+    return {}
+
+
+def work(*, seconds: float, limit: float, leaves_after: float | None, reads: bool) -> str:
+    """Return how work of so many seconds ends."""
+
+    async def receive() -> dict[str, str]:
+        if leaves_after is None:
+            return await never()
+        await asyncio.sleep(leaves_after)
+        return {"type": "http.disconnect"}
+
+    async def run() -> str:
+        try:
+            with Patience(receive, limit) as patient:
+                if not reads:
+                    patient.watch()
+                await asyncio.sleep(seconds)
+        except RequestError as exc:
+            await asyncio.sleep(0)  # no cancellation is left over
+            return type(exc).__name__
+        return "done"
+
+    return asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    ("seconds", "limit", "leaves_after", "reads", "expected"),
+    [
+        (0.0, 5, None, False, "done"),
+        (0.12, 5, None, False, "done"),
+        (5, 0.02, None, False, DeadlineExceededError.__name__),
+        (5, 0.12, None, False, DeadlineExceededError.__name__),
+        (5, 0.12, None, True, DeadlineExceededError.__name__),
+        (5, 5, 0.01, False, ClientGoneError.__name__),
+        (0.15, 5, 0.0, True, "done"),
+    ],
+    ids=["at once", "later", "too late at once", "too late", "body too late", "left",
+         "what comes while the body is read is for who reads it"],
+)  # fmt: skip
+def test_work_ends(
+    seconds: float, limit: float, leaves_after: float | None, reads: bool, expected: str
+) -> None:
+    """In time, at the deadline, or when the client leaves."""
+    assert work(seconds=seconds, limit=limit, leaves_after=leaves_after, reads=reads) == expected
+
+
+def test_cancelling_from_outside_stays_a_cancellation() -> None:
+    """The server may stop a request too, and no reason of ours is put in its place."""
+
+    async def run() -> None:
+        async def wait() -> None:
+            with Patience(never, 5):
+                await asyncio.sleep(5)
+
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(run())
+
+
+def test_short_work_watches_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A client is asked after only when its answer takes longer than most."""
+    monkeypatch.setattr(patience, "_WATCH_AFTER_SECONDS", 0.02)
+    asked: list[float] = []
+
+    async def receive() -> dict[str, str]:
+        asked.append(1)
+        return await never()
+
+    async def run(seconds: float) -> None:
+        with Patience(receive, 5) as patient:
+            patient.watch()
+            await asyncio.sleep(seconds)
+
+    asyncio.run(run(0))
+    assert not asked
+    asyncio.run(run(0.1))
+    assert len(asked) == 1

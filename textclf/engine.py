@@ -1,0 +1,260 @@
+"""Threads that run waiting texts in batches, as soon as one of them is free.
+
+::
+
+    event loop      scores() ──put──► BatchQueue               ┌──► future
+    threads                              └──take──► Graph ──call─┘
+
+A thread that ends a batch takes the next one itself, without waiting for the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from math import ceil
+
+import numpy as np
+from numpy.typing import NDArray
+
+from textclf.batching import BatchQueue
+from textclf.errors import InferenceError, QueueFullError
+from textclf.inference import Graph
+from textclf.telemetry import metrics
+
+Scores = NDArray[np.float32]
+_NONE: Scores = np.empty(0, np.float32)
+
+
+@dataclass(frozen=True, kw_only=True)
+class QueueLimits:
+    """How much may wait or run at a time.
+
+    Attributes:
+        texts: Most texts.
+        tokens: Most tokens of all of them.
+    """
+
+    texts: int = 1024
+    tokens: int = 65_536
+
+
+@dataclass(eq=False, slots=True)
+class _Call:
+    """Texts that are asked for together."""
+
+    loop: asyncio.AbstractEventLoop
+    answered: asyncio.Future[None]
+    scores: list[Scores]
+    missing: int
+    error: InferenceError | None = None
+
+    def finish(self) -> None:
+        """Wake who waits; on the event loop."""
+        if self.answered.done():  # cancelled
+            return
+        if self.error is not None:
+            self.answered.set_exception(self.error)
+        else:
+            self.answered.set_result(None)
+
+
+@dataclass(eq=False, slots=True)
+class _Text:
+    call: _Call
+    index: int
+    input_ids: Sequence[int]
+
+
+@dataclass(eq=False, slots=True)
+class _Batch:
+    texts: list[_Text]
+    graph: Graph
+
+
+@dataclass(eq=False, slots=True)
+class _State:
+    """What the threads and the event loop share; only under the lock."""
+
+    idle: int = 0
+    running: int = 0
+    closed: bool = False
+    changed: threading.Condition = field(default_factory=threading.Condition)
+
+
+class Engine:
+    """Runs a graph for many callers at once; an answer never depends on who else asks."""
+
+    def __init__(
+        self,
+        graph: Graph,
+        queue: BatchQueue[_Text],
+        *,
+        threads: int,
+        wide: Graph | None = None,
+        limits: QueueLimits | None = None,
+    ) -> None:
+        """Start the threads.
+
+        Args:
+            graph: Runs on the one thread that calls it.
+            queue: Chooses what runs together; empty, and of no other use.
+            threads: Batches that run at once.
+            wide: The same graph on every CPU, for a text that has them all to itself.
+            limits: Beyond them calls are refused.
+        """
+        self._graph = graph
+        self._wide = wide
+        self._queue = queue
+        self._limits = limits or QueueLimits()
+        self._texts = 0
+        self._tokens = 0
+        self._state = _State()
+        self._threads = [
+            threading.Thread(target=self._work, name=f"inference-{number}", daemon=True)
+            for number in range(threads)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    @contextmanager
+    def places(self, texts: int) -> Iterator[None]:
+        """Hold places for texts, from before they are tokenised until they are answered.
+
+        Raises:
+            QueueFullError: There are not so many left.
+        """
+        if self._texts + texts > self._limits.texts:
+            raise self._full(f"{self._texts} texts")
+        self._texts += texts
+        try:
+            yield
+        finally:
+            self._texts -= texts
+
+    async def scores(self, texts: Sequence[Sequence[int]]) -> list[Scores]:
+        """Return the scores of each text, each of shape ``(labels,)``, in order.
+
+        Cancelling drops what has not started.
+
+        Args:
+            texts: The input_ids of each; at least one. They have their places.
+
+        Raises:
+            QueueFullError: Too many tokens are waiting.
+            InferenceError: The graph fails on one of these texts.
+        """
+        tokens = sum(map(len, texts))
+        if self._tokens and self._tokens + tokens > self._limits.tokens:
+            raise self._full(f"{self._tokens} tokens")
+        self._tokens += tokens
+        loop = asyncio.get_running_loop()
+        call = _Call(loop, loop.create_future(), [_NONE] * len(texts), len(texts))
+        tickets: list[int] = []
+        try:
+            with self._state.changed:
+                for index, input_ids in enumerate(texts):
+                    tickets.append(self._queue.put(len(input_ids), _Text(call, index, input_ids)))
+                self._state.changed.notify(len(texts))
+            await call.answered
+            return call.scores
+        finally:
+            self._tokens -= tokens
+            if call.missing:
+                with self._state.changed:
+                    self._queue.discard(tickets)
+
+    def close(self) -> None:
+        """Let running batches end and drop the rest; returns when the threads have ended."""
+        with self._state.changed:
+            self._state.closed = True
+            self._state.changed.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    def _full(self, what: str) -> QueueFullError:
+        length = ceil(self._tokens / self._texts)
+        seconds = self._texts * self._queue.cost.text_seconds(length) / len(self._threads)
+        after = max(1, ceil(seconds))
+        return QueueFullError(
+            f"{what} are waiting; try again in {after} s", headers={"Retry-After": str(after)}
+        )
+
+    def _work(self) -> None:
+        batch = self._wait()
+        while batch is not None:
+            self._run(batch)
+            following, finished = self._exchange(batch)
+            for loop in {call.loop for call in finished}:
+                _deliver(loop, [call for call in finished if call.loop is loop])
+            batch = following or self._wait()
+
+    def _wait(self) -> _Batch | None:
+        """Return a batch as soon as there is one; None to end."""
+        state = self._state
+        with state.changed:
+            while not state.closed:
+                if batch := self._take():
+                    return batch
+                state.idle += 1
+                state.changed.wait()
+                state.idle -= 1
+        return None
+
+    def _exchange(self, done: _Batch) -> tuple[_Batch | None, list[_Call]]:
+        """Return the next batch, if one waits, and the calls that have all their answers."""
+        with self._state.changed:
+            self._state.running -= 1
+            for text in done.texts:
+                text.call.missing -= 1
+            finished = {text.call: None for text in done.texts if not text.call.missing}
+            return None if self._state.closed else self._take(), list(finished)
+
+    def _take(self) -> _Batch | None:
+        state = self._state
+        texts = self._queue.take(state.idle)
+        if not texts:
+            return None
+        alone = len(texts) == 1 and not state.running and not self._queue
+        state.running += 1
+        return _Batch(texts, self._wide if alone and self._wide else self._graph)
+
+    def _run(self, batch: _Batch) -> None:
+        try:
+            scores = batch.graph.scores([text.input_ids for text in batch.texts])
+        except Exception as exc:  # noqa: BLE001 - whatever it is, the thread has others to serve
+            self._isolate(batch, exc)
+            return
+        for text, row in zip(batch.texts, scores, strict=True):
+            text.call.scores[text.index] = row
+        _count(batch.texts)
+
+    def _isolate(self, batch: _Batch, error: Exception) -> None:
+        """Let no text fail for another of its batch."""
+        if len(batch.texts) > 1:
+            for text in batch.texts:
+                self._run(_Batch([text], batch.graph))
+        elif isinstance(error, InferenceError):
+            batch.texts[0].call.error = error
+        else:
+            batch.texts[0].call.error = InferenceError(f"the graph fails: {error!r}")
+
+
+def _deliver(loop: asyncio.AbstractEventLoop, calls: Sequence[_Call]) -> None:
+    def finish() -> None:
+        for call in calls:
+            call.finish()
+
+    with suppress(RuntimeError):  # the loop was closed: nobody waits
+        loop.call_soon_threadsafe(finish)
+
+
+def _count(texts: Sequence[_Text]) -> None:
+    lengths = [len(text.input_ids) for text in texts]
+    metrics().batch_texts.observe(len(lengths))
+    metrics().tokens.inc(sum(lengths))
+    if padding := len(lengths) * max(lengths) - sum(lengths):
+        metrics().padding_tokens.inc(padding)

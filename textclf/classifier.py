@@ -16,7 +16,7 @@ from textclf.description import SCORE_TOLERANCE, ClassifierDescription, GoldenEx
 from textclf.engine import Engine, QueueLimits, Scores
 from textclf.errors import GoldenMismatchError
 from textclf.inference import Graph
-from textclf.schema import Prediction
+from textclf.schema import MAX_TEXTS, Prediction
 from textclf.telemetry import metrics
 from textclf.tokenization import Tokenizer
 from textclf.tuning import Tuning, read_tuning, this_machine, tune, write_tuning
@@ -117,7 +117,11 @@ class Classifier:
         golden = self.artifact.golden
         texts = [example.text for example in golden]
         alone = [(await self._classify([text]))[0] for text in texts]
-        batched = await self._classify(texts)
+        batched = [
+            prediction
+            for first in range(0, len(texts), MAX_TEXTS)  # as many as a client may send
+            for prediction in await self._classify(texts[first : first + MAX_TEXTS])
+        ]
         mismatches = [
             _describe_mismatch(example, prediction)
             for example, prediction in zip(golden * 2, alone + batched, strict=True)

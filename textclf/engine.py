@@ -176,7 +176,7 @@ class Engine:
             thread.join()
 
     def _full(self, what: str) -> QueueFullError:
-        length = ceil(self._tokens / self._texts)
+        length = ceil(self._tokens / max(self._texts, 1))
         seconds = self._texts * self._queue.cost.text_seconds(length) / len(self._threads)
         after = max(1, ceil(seconds))
         return QueueFullError(

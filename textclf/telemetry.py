@@ -8,6 +8,7 @@ import logging
 import os
 import struct
 import sys
+import threading
 import time
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ from prometheus_client import Counter, Gauge, Histogram
 LOGGER = logging.getLogger("textclf")
 _MOST_READINGS = 5
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0)
+_MAKING = threading.Lock()
 _TEXTS = (1, 2, 4, 8, 16, 32, 64)
 _ENCODE = json.JSONEncoder(ensure_ascii=False, default=str).encode
 _RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
@@ -48,12 +50,17 @@ class Metrics:
         return self.requests.labels(route, method, str(status)), self.request_seconds.labels(route)
 
 
-@functools.cache
 def metrics() -> Metrics:
-    """Return the metrics of this process, made when they are first asked for.
+    """Return the metrics of this process, made when they are first asked for; from any thread.
 
     Not while modules are imported: BentoML's arbiter imports the service too, but answers nothing.
     """
+    with _MAKING:
+        return _make_metrics()
+
+
+@functools.cache
+def _make_metrics() -> Metrics:
     return Metrics(
         requests=Counter(
             "textclf_requests_total", "Answered requests.", ["route", "method", "status"]

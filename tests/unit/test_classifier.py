@@ -16,7 +16,7 @@ from textclf.classifier import Classifier, ServingOptions, agrees
 from textclf.description import GoldenExample
 from textclf.engine import QueueLimits
 from textclf.errors import GoldenMismatchError, QueueFullError
-from textclf.schema import Prediction
+from textclf.schema import MAX_TEXTS, Prediction
 from textclf.tokenization import TokenizedText
 
 
@@ -126,6 +126,16 @@ def test_graph_that_is_not_batch_invariant_runs_texts_alone(artifact: Artifact) 
     assert lone._engine._queue.limits.texts == 1
     assert len(asyncio.run(lone.classify(["fine", "bad"]))) == 2
     lone.close()
+
+
+def test_golden_snapshot_needs_no_more_places_than_a_client(artifact: Artifact) -> None:
+    """The smallest queue that may be set is enough to start."""
+    golden = artifact.golden * (1 + MAX_TEXTS // len(artifact.golden))
+    crowded = Artifact(folder=artifact.folder, description=artifact.description, golden=golden)
+    classifier = Classifier(crowded, ServingOptions(queue=QueueLimits(texts=MAX_TEXTS, tokens=1)))
+
+    asyncio.run(classifier.replay_golden())
+    classifier.close()
 
 
 def test_known_texts_are_answered_from_the_cache(artifact: Artifact) -> None:

@@ -5,6 +5,7 @@ What a graph costs depends on its shape and not on its weights.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -111,7 +112,7 @@ def _quantize_stock(fp32: Path, path: Path) -> None:
 
 def _import(folder: Path, fp32: Path) -> Path:
     """Return the classifier folder that an import of the graph gives, as the service serves it."""
-    served = folder / "served"
+    served = folder / f"served-{_optimizer_sha256()[:12]}"
     if served.is_dir():
         return served
     print(f"importing {fp32.relative_to(ROOT)}, minutes", file=sys.stderr, flush=True)  # noqa: T201
@@ -141,6 +142,12 @@ def _import(folder: Path, fp32: Path) -> Path:
     temporary.rename(served)
     shutil.rmtree(home)
     return served
+
+
+def _optimizer_sha256() -> str:
+    """Return what tells one state of the optimiser from another, by which graphs are made again."""
+    sources = sorted((ROOT / "textclf" / "optimization").glob("*.py"))
+    return hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
 
 
 def _write_tokenizer(folder: Path) -> None:

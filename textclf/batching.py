@@ -103,7 +103,7 @@ class BatchQueue(Generic[Item]):
                 break
             longer, length, step = grown[0]
             more = work + self.cost.text_seconds(length)
-            if longer / more >= taken / work or longer - taken >= self.cost.seconds(1, length):
+            if longer * work >= taken * more or longer - taken >= self.cost.seconds(1, length):
                 break
             taken, work, longest = longer, more, max(longest, length)
             first, after = first - (step < 0), after + (step > 0)

@@ -101,11 +101,11 @@ class Classifier:
         if not self._cache.most:
             return await self._classify(texts)
         known = {text: answer for text in texts if (answer := self._cache.get(text))}
+        metrics().cached_texts.inc(sum(text in known for text in texts))
         if unknown := [text for text in dict.fromkeys(texts) if text not in known]:
             for text, answer in zip(unknown, await self._classify(unknown), strict=True):
                 known[text] = answer
                 self._cache.put(text, answer)
-        metrics().cached_texts.inc(len(texts) - len(unknown))
         return [known[text] for text in texts]
 
     async def replay_golden(self) -> None:

@@ -11,6 +11,7 @@ A thread that ends a batch takes the next one itself, without waiting for the ev
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -26,6 +27,8 @@ from textclf.inference import Graph
 from textclf.telemetry import metrics
 
 Scores = NDArray[np.float32]
+_CLOSED = "the service is shutting down"
+_LOGGER = logging.getLogger("textclf.engine")
 _NONE: Scores = np.empty(0, np.float32)
 
 
@@ -56,8 +59,9 @@ class _Call:
         """Wake who waits; on the event loop."""
         if self.answered.done():  # cancelled
             return
-        if self.error is not None:
-            self.answered.set_exception(self.error)
+        error, self.error = self.error, None  # its traceback leads here: no cycle is left
+        if error is not None:
+            self.answered.set_exception(error)
         else:
             self.answered.set_result(None)
 
@@ -156,6 +160,8 @@ class Engine:
         tickets: list[int] = []
         try:
             with self._state.changed:
+                if self._state.closed:
+                    raise InferenceError(_CLOSED)
                 for index, input_ids in enumerate(texts):
                     tickets.append(self._queue.put(len(input_ids), _Text(call, index, input_ids)))
                 self._state.changed.notify(len(texts))
@@ -174,6 +180,10 @@ class Engine:
             self._state.changed.notify_all()
         for thread in self._threads:
             thread.join()
+        left = {text.call: None for text in self._take_all()}
+        for call in left:
+            call.error = InferenceError(_CLOSED)
+        _deliver(list(left))
 
     def _full(self, what: str) -> QueueFullError:
         length = ceil(self._tokens / max(self._texts, 1))
@@ -188,8 +198,11 @@ class Engine:
         while batch is not None:
             self._run(batch)
             following, finished = self._exchange(batch)
-            for loop in {call.loop for call in finished}:
-                _deliver(loop, [call for call in finished if call.loop is loop])
+            _deliver(finished)
+            try:
+                _count(batch.texts)
+            except Exception:  # what was answered is not lost for a count
+                _LOGGER.exception("cannot count a batch")
             batch = following or self._wait()
 
     def _wait(self) -> _Batch | None:
@@ -222,15 +235,18 @@ class Engine:
         state.running += 1
         return _Batch(texts, self._wide if alone and self._wide else self._graph)
 
+    def _take_all(self) -> Iterator[_Text]:
+        with self._state.changed:
+            while texts := self._queue.take():
+                yield from texts
+
     def _run(self, batch: _Batch) -> None:
         try:
             scores = batch.graph.scores([text.input_ids for text in batch.texts])
+            for text, row in zip(batch.texts, scores, strict=True):
+                text.call.scores[text.index] = row
         except Exception as exc:  # noqa: BLE001 - whatever it is, the thread has others to serve
             self._isolate(batch, exc)
-            return
-        for text, row in zip(batch.texts, scores, strict=True):
-            text.call.scores[text.index] = row
-        _count(batch.texts)
 
     def _isolate(self, batch: _Batch, error: Exception) -> None:
         """Let no text fail for another of its batch."""
@@ -243,13 +259,17 @@ class Engine:
             batch.texts[0].call.error = InferenceError(f"the graph fails: {error!r}")
 
 
-def _deliver(loop: asyncio.AbstractEventLoop, calls: Sequence[_Call]) -> None:
-    def finish() -> None:
-        for call in calls:
-            call.finish()
+def _deliver(calls: Sequence[_Call]) -> None:
+    """Wake those who wait; once for each event loop, of which there is one but in tests."""
+    for loop in {call.loop for call in calls}:
+        own = [call for call in calls if call.loop is loop]
+        with suppress(RuntimeError):  # the loop was closed: nobody waits
+            loop.call_soon_threadsafe(_finish, own)
 
-    with suppress(RuntimeError):  # the loop was closed: nobody waits
-        loop.call_soon_threadsafe(finish)
+
+def _finish(calls: Sequence[_Call]) -> None:
+    for call in calls:
+        call.finish()
 
 
 def _count(texts: Sequence[_Text]) -> None:

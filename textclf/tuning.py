@@ -6,8 +6,8 @@ batch should hold; and whether a text that has every CPU to itself should be spr
 
 from __future__ import annotations
 
+import os
 import platform
-import tempfile
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -101,18 +101,17 @@ def this_machine(graph_sha256: str, cpus: int) -> Machine:
 
 
 def read_tuning(path: Path, machine: Machine) -> Tuning | None:
-    """Return the tuning in a file; None if there is none, or it is of another machine.
+    """Return the tuning in a file; None if it holds none, or one of another machine.
 
     Raises:
-        TuningError: The file cannot be read, or holds something else.
+        TuningError: The file cannot be read.
     """
     try:
         stored = _TuningFile.model_validate_json(path.read_bytes())
-    except FileNotFoundError:
+    except (FileNotFoundError, ValidationError):  # of another version, maybe: measured again
         return None
-    except (OSError, ValidationError) as exc:
-        reason = str(exc).splitlines()[0]
-        raise TuningError(f"cannot read the tuning in {path}: {reason}; remove the file") from exc
+    except OSError as exc:
+        raise TuningError(f"cannot read the tuning in {path}: {exc}; name another file") from exc
     return stored.tuning if stored.machine == machine else None
 
 
@@ -123,10 +122,13 @@ def write_tuning(path: Path, machine: Machine, tuning: Tuning) -> None:
         TuningError: The file cannot be written.
     """
     content = _TuningFile(machine=machine, tuning=tuning).model_dump_json(indent=2) + "\n"
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
     try:
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            file.write(content)
-        Path(file.name).replace(path)
+        try:
+            temporary.write_text(content, "utf-8")
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
     except OSError as exc:
         raise TuningError(
             f"cannot write the tuning to {path}: {exc}; name a file in a folder that may be written"

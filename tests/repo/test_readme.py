@@ -228,7 +228,8 @@ def test_the_settings_table_can_be_written(tmp_path: Path, monkeypatch: pytest.M
 
 def test_the_error_table_has_every_status() -> None:
     """Each status a client can get has one row."""
-    rows = [int(status) for status in re.findall(r"^\| (\d{3}) \|", README, re.MULTILINE)]
+    page = (PROJECT / "docs" / "errors.md").read_text("utf-8")
+    rows = [int(status) for status in re.findall(r"^\| (\d{3}) \|", page, re.MULTILINE)]
     below = [error.http_status for error in RequestError.__subclasses__()]
 
     assert rows == sorted([RequestError.http_status, *below])

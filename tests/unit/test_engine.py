@@ -127,6 +127,62 @@ def test_unforeseen_fault_ends_neither_thread_nor_service() -> None:
         assert asyncio.run(ask(running, [[1, 2]]))[0].tolist() == [3, 2]
 
 
+def test_answers_that_are_too_few_are_no_answers() -> None:
+    """A graph that gives fewer rows than texts fails the call, and the thread goes on."""
+    graph = Echo()
+    graph.scores = lambda _batch: np.empty((0, 2), np.float32)  # type: ignore[assignment, method-assign]
+    with engine(graph, threads=1) as running:
+        with pytest.raises(InferenceError):
+            asyncio.run(ask(running, [[1], [2]]))
+        del graph.scores
+        assert len(asyncio.run(ask(running, [[1], [2]]))) == 2
+        assert running._state.running == 0
+
+
+def test_text_without_a_token_stops_nothing() -> None:
+    """Some tokenizers give none for a text that looks empty."""
+    with engine(Echo(), threads=1) as running:
+        answers = asyncio.run(ask(running, [[], [1], [], [1, 2]]))
+
+    assert [row.tolist() for row in answers] == [[0, 0], [1, 1], [0, 0], [3, 2]]
+
+
+def test_count_that_fails_loses_no_answer(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The folder of the metrics may be full."""
+
+    def fail() -> None:
+        raise OSError(28, "no space left")
+
+    monkeypatch.setattr("textclf.engine.metrics", fail)
+    with engine(Echo(), threads=1) as running:
+        for _ in range(2):
+            assert len(asyncio.run(ask(running, [[1]]))) == 1
+
+
+def test_nobody_waits_for_an_engine_that_is_closed() -> None:
+    """What waited is told, and so is who comes later."""
+    graph = Echo()
+    graph.gate.clear()
+
+    async def close_while_waiting(running: Engine) -> list[object]:
+        first = asyncio.create_task(ask(running, [[20]]))
+        await until(lambda: len(graph.batches) == 1)
+        second = asyncio.create_task(ask(running, [[30]]))
+        await until(lambda: len(running._queue) == 1)
+        closing = asyncio.create_task(asyncio.to_thread(running.close))
+        await until(lambda: running._state.closed)
+        graph.gate.set()
+        await closing
+        late = asyncio.create_task(ask(running, [[40]]))
+        return list(await asyncio.gather(first, second, late, return_exceptions=True))
+
+    with engine(graph, threads=1) as running:
+        answers = asyncio.run(close_while_waiting(running))
+
+    assert [isinstance(answer, InferenceError) for answer in answers] == [False, True, True]
+    assert len(graph.batches) == 1
+
+
 def test_texts_of_one_call_are_spread_over_the_threads() -> None:
     """None is idle while another has more than one."""
     graph = Echo()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import gc
+import weakref
 
 import pytest
 
@@ -76,6 +79,33 @@ def test_cancelling_from_outside_stays_a_cancellation() -> None:
             await task
 
     asyncio.run(run())
+
+
+def test_a_request_that_was_given_up_leaves_nothing_behind() -> None:
+    """What it held is freed at once, and not when garbage is collected at last."""
+
+    class Body:
+        """Something that a request holds."""
+
+    held: list[weakref.ref[Body]] = []
+
+    async def run() -> None:
+        body = Body()
+        held.append(weakref.ref(body))
+        with Patience(never, 0.01):
+            await asyncio.sleep(5)
+        del body
+
+    async def refuse() -> None:
+        with contextlib.suppress(DeadlineExceededError):
+            await run()
+
+    gc.disable()
+    try:
+        asyncio.run(refuse())
+        assert held[0]() is None
+    finally:
+        gc.enable()
 
 
 def test_short_work_watches_nobody(monkeypatch: pytest.MonkeyPatch) -> None:

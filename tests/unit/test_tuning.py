@@ -98,13 +98,18 @@ def test_file_is_for_one_machine(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "{}", "[1]", '{"machine": 1}'])
-def test_file_of_something_else_is_refused(tmp_path: Path, content: str) -> None:
-    """The message names the file and what to do."""
+def test_file_of_something_else_is_written_anew(tmp_path: Path, content: str) -> None:
+    """What an older version wrote keeps no service from starting."""
     path = tmp_path / "tuning.json"
     path.write_text(content)
 
-    with pytest.raises(TuningError, match=rf"{path}.*remove the file"):
-        read_tuning(path, MACHINE)
+    assert read_tuning(path, MACHINE) is None
+
+
+def test_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
+    """A folder is none."""
+    with pytest.raises(TuningError, match=rf"{tmp_path}.*name another file"):
+        read_tuning(tmp_path, MACHINE)
 
 
 def test_folder_that_is_not_there_is_named(tmp_path: Path) -> None:

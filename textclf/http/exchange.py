@@ -33,7 +33,7 @@ class Exchange:
         self.scope = scope
         self.receive = receive
         self.path: str = scope["path"]
-        self._headers_given: dict[bytes, bytes] = dict(scope["headers"])
+        self._headers_given: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         given = self.header(b"x-request-id") or ""
         self.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
         self._send = send

@@ -55,9 +55,13 @@ class Patience:
         self._timer.cancel()
         if self._watcher is not None:
             self._watcher.cancel()
-        if self._reason is not None and kind is asyncio.CancelledError and self._task:
+        reason, self._reason = self._reason, None
+        if reason is not None and kind is asyncio.CancelledError and self._task:
             self._task.uncancel()
-            raise self._reason
+            try:
+                raise reason
+            finally:
+                del reason  # its traceback holds this frame: the cycle would keep the whole request
 
     def _look(self) -> None:
         left = self._deadline - self._loop.time()

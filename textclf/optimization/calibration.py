@@ -28,6 +28,7 @@ CALIBRATION_TEXTS = 128
 LEVELS = 255
 _MARGIN = 1.05  # other texts reach a little further
 _SMOOTHING = 0.5  # share of a channel's spread that moves into the weights
+_LEAST_SPREAD = 0.05  # of the median channel's
 _LEAST_GAIN = 4.0  # half the error, as an amplitude; less is not worth a pass over the tensor
 _TINY = 1e-5
 
@@ -105,6 +106,8 @@ def fix_scale(found: Range, matrices: Sequence[Floats], *, smooth: bool) -> Fixe
     largest = np.max([np.abs(matrix).max(axis=1) for matrix in matrices], axis=0)
     squares = np.sum([np.square(matrix).sum(axis=1) for matrix in matrices], axis=0)
     spread = np.maximum(np.maximum(-found.lowest, found.highest), _TINY)
+    # A channel that no text excited here may be excited by one that is served.
+    spread = np.maximum(spread, _LEAST_SPREAD * np.median(spread))
     factors = spread**_SMOOTHING / np.maximum(largest, _TINY) ** (1 - _SMOOTHING)
     factors = (factors / np.exp(np.log(factors).mean())).astype(np.float32)
     balanced = _scale_of(found, factors)

@@ -136,7 +136,11 @@ class _Bench:
             held = {trial.variant.name for trial in self.trials if not trial.refusals}
             if variant.fused_attention and held.isdisjoint(variant.instead_of):
                 self._try(variant, source)
-            elif not variant.fused_attention and _has_fused_attention(source):
+            elif (
+                not variant.fused_attention
+                and as_exported != source
+                and _has_fused_attention(source)
+            ):
                 self._try(variant, as_exported)
 
     def _with_recent_opset(self, path: Path) -> Path:

@@ -81,7 +81,10 @@ def build_static_and_per_token(source: Path, target: Path, texts: Sequence[Feeds
     Raises:
         QuantizationError: Calibration fails, or the graph cannot be quantised.
     """
-    ranges = observe(source, widening_inputs(read_graph(source)), texts)
+    names = widening_inputs(read_graph(source))
+    if not names:
+        raise QuantizationError("every product narrows")
+    ranges = observe(source, names, texts)
     quantized = quantize_per_token(read_graph(source), base_dir=source.parent, ranges=ranges)
     onnx.save_model(quantized, target)
 

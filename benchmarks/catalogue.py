@@ -12,7 +12,8 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks.environments import PEERS, ROOT, python_of
+from benchmarks.environments import PEERS, python_of
+from benchmarks.paths import KEPT, ROOT
 from benchmarks.systems import Launch, Model, Route, System
 
 _QUIET = {
@@ -25,7 +26,7 @@ _QUIET = {
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # elsewhere too: no cluster, so 127.0.0.1
     "RAY_USAGE_STATS_ENABLED": "0",
 }
-STATE = ROOT / ".benchmark" / "state"
+STATE = KEPT / "state"
 
 
 def _as_json(shape: Callable[[Sequence[str]], object]) -> Callable[[Sequence[str]], bytes]:

@@ -4,27 +4,18 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import signal
-import socket
-import subprocess
 import sys
-import tempfile
-import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from benchmarks.catalogue import SYSTEMS
 from benchmarks.errors import BenchmarkError
-from benchmarks.systems import Launch, Model, Route, System
-
-_READY_SECONDS = 120.0
-_STOP_SECONDS = 20.0
-_POLL_SECONDS = 0.05
+from benchmarks.paths import KEPT
+from benchmarks.serving import serving
+from benchmarks.systems import Model, Route, System
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -62,13 +53,9 @@ def _check(system: System, model: Model) -> str:
     sure = [entry for entry in golden if entry["score"] > 0.9][:16]
     texts = [entry["text"] for entry in sure]
     expected = [entry["label"] == described["positive_label"] for entry in sure]
-    port = _free_port()
-    launch = system.launch(model, port)
-    base = f"http://127.0.0.1:{port}"
-    with _running(launch) as (process, log):
-        start = time.monotonic()
-        _wait_until_ready(base + system.ready, process, log)
-        seconds = time.monotonic() - start
+    log = KEPT / "logs" / f"checking-{system.name}.log"
+    with serving(system, model, log) as server:
+        base, seconds = f"http://127.0.0.1:{server.port}", server.ready_seconds
         one = [answer for text in texts for answer in _ask(base, system.one, [text])]
         many = _ask(base, system.many, texts) if system.many else expected
     for kind, answers in (("one text", one), ("16 texts", many)):
@@ -106,48 +93,3 @@ def _positives(answer: Any) -> list[bool]:
         parts = [part[0] if isinstance(part, list) else part for part in answer]
         return [found for part in parts for found in _positives(part)]
     return []
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        port: int = server.getsockname()[1]
-        return port
-
-
-@contextmanager
-def _running(launch: Launch) -> Iterator[tuple[subprocess.Popen[bytes], IO[bytes]]]:
-    """Start a process group, give its log, and stop all of it."""
-    with tempfile.TemporaryFile() as log:
-        process = subprocess.Popen(  # noqa: S603 - the catalogue's own arguments
-            launch.argv,
-            cwd=launch.cwd,
-            env=os.environ | dict(launch.env),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            yield process, log
-        finally:
-            process.terminate()  # the first process stops its own children
-            with suppress(subprocess.TimeoutExpired):
-                process.wait(_STOP_SECONDS)
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-
-
-def _wait_until_ready(url: str, process: subprocess.Popen[bytes], log: IO[bytes]) -> None:
-    until = time.monotonic() + _READY_SECONDS
-    while time.monotonic() < until and process.poll() is None:
-        try:
-            with urllib.request.urlopen(url, timeout=5) as response:  # noqa: S310 - this machine
-                if response.status == 200:
-                    return
-        except OSError:
-            time.sleep(_POLL_SECONDS)
-    log.seek(0)
-    shown = log.read()[-3000:].decode(errors="replace")
-    state = "did not get ready" if process.poll() is None else f"ended with {process.returncode}"
-    raise BenchmarkError(f"it {state}; see its log:\n{shown}")

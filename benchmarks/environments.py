@@ -12,10 +12,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.errors import BenchmarkError
+from benchmarks.paths import KEPT, ROOT
 
-ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "benchmarks" / "peers"
-ENVIRONMENTS = ROOT / ".benchmark" / "environments"
+ENVIRONMENTS = KEPT / "environments"
 
 # Kept out of the locks: an index's torch for Linux brings gigabytes of CUDA, which serves nothing
 # here, and pip may be told of a CPU wheel beside it.

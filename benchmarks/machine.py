@@ -10,9 +10,9 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from benchmarks.paths import ROOT
 from textclf.inference import cpu_model, has_vnni
 
-ROOT = Path(__file__).parents[1]
 _OURS = ("textclf", "bentoml", "onnxruntime", "tokenizers", "uvloop", "httptools", "numpy")
 _PIN = re.compile(r"^([A-Za-z0-9._-]+)==(\S+)")
 _NAME = re.compile(r"^[A-Za-z0-9._-]+")

@@ -22,12 +22,12 @@ from benchmarks.corpus import read_corpus
 from benchmarks.errors import BenchmarkError
 from benchmarks.load import Job
 from benchmarks.machine import describe_machine, describe_versions
+from benchmarks.paths import KEPT, ROOT
 from benchmarks.plan import OURS, ModelPlan, Plan, Point, Visit
 from benchmarks.serving import Server, serving
 from benchmarks.systems import Model, System
 
-ROOT = Path(__file__).parents[1]
-_LOGS = ROOT / ".benchmark" / "logs"
+_LOGS = KEPT / "logs"
 _SPARE_SECONDS = 60.0  # that a child may take beyond what it was asked to
 _PADDING = re.compile(r"^textclf_(padding_)?tokens_total(?:\{.*\})? (\S+)$", re.MULTILINE)
 

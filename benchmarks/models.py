@@ -19,6 +19,7 @@ import onnx
 
 from benchmarks.corpus import read_corpus
 from benchmarks.errors import BenchmarkError
+from benchmarks.paths import KEPT, ROOT
 from benchmarks.systems import Model
 from benchmarks.targets import LARGE, REFERENCE
 from tests.encoder_graphs import EncoderShape, encoder_graph
@@ -28,8 +29,7 @@ from textclf.inference import open_session, pad, softmax
 from textclf.optimization.variants import INT8_VARIANTS
 from textclf.tokenization import Tokenizer
 
-ROOT = Path(__file__).parents[1]
-MADE = ROOT / ".benchmark" / "models"
+MADE = KEPT / "models"
 NAMES = (REFERENCE, LARGE)
 _REFERENCE_FOLDER = ROOT / "models" / "reference"
 _STOCK = "int8 dynamic"

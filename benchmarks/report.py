@@ -8,6 +8,7 @@ from typing import Any
 
 from benchmarks.errors import BenchmarkError
 from benchmarks.targets import Figures, Target, count_failures, find_load, list_targets
+from textclf.tables import markdown_table
 
 BEGIN, END = "<!-- results -->", "<!-- /results -->"
 MORE_CORES = (4, 8, 16)
@@ -48,12 +49,6 @@ def write_between_markers(path: Path, content: str) -> None:
     path.write_text(f"{before}{BEGIN}\n\n{content.strip()}\n\n{END}{after}", "utf-8")
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Return a markdown table; empty for no rows."""
-    lines = [head, ["---", *(["---:"] * (len(head) - 1))], *rows]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) if rows else ""
-
-
 def _heading(results: Results) -> str:
     machine, versions, corpus = results["machine"], results["versions"], results["corpus"]
     peers = ", ".join(_peer_version(name, found) for name, found in versions["peers"].items())
@@ -85,7 +80,7 @@ def _targets(targets: Sequence[Target]) -> str:
         ]
         for target in targets
     ]
-    return table(["Target", "model", "measured", "asked", ""], rows)
+    return markdown_table(["Target", "model", "measured", "asked", ""], rows)
 
 
 def _closed(model: Results) -> str:
@@ -116,7 +111,7 @@ def _closed(model: Results) -> str:
         )
     caption = "Closed loop: texts a second (p99 ms); resident MB before / after load, idle.\n\n"
     last = ["best ÷ limit", "failed", "MB", "ready s"]
-    return caption + table(["System", *head, *last], rows) if rows else ""
+    return caption + markdown_table(["System", *head, *last], rows) if rows else ""
 
 
 def _goodput(load: Results) -> str:
@@ -144,7 +139,7 @@ def _open(model: Results) -> str:
         "Open loop, Poisson arrivals at a share of the system's own maximum: latency in ms from "
         "the scheduled moment; goodput as a share of the maximum.\n\n"
     )
-    return caption + table(["System", *head], rows) if rows else ""
+    return caption + markdown_table(["System", *head], rows) if rows else ""
 
 
 def _open_figure(load: Results | None) -> str:
@@ -177,7 +172,7 @@ def _limits(model: Results) -> Iterator[str]:
             ]
         )
     head = ["In-process limit", "texts/s", "callers x threads, batch", "one text, ms (threads)"]
-    yield table([*head, "mean tokens"], rows)
+    yield markdown_table([*head, "mean tokens"], rows)
     calibrations = model["calibrations"]
     yield (
         f"The limit drifted between {min(calibrations):.0f} and {max(calibrations):.0f} texts/s "
@@ -205,7 +200,11 @@ def _by_length(model: Results) -> str:
         "Limit by length, texts/s; more cores are a prediction: the same rate a core, as if "
         "memory and clock did not slow down.\n\n"
     )
-    return caption + table(["Tokens", f"{cores} cores, measured", *head], rows) if rows else ""
+    return (
+        caption + markdown_table(["Tokens", f"{cores} cores, measured", *head], rows)
+        if rows
+        else ""
+    )
 
 
 def _scaling(model: Results) -> str:
@@ -214,7 +213,8 @@ def _scaling(model: Results) -> str:
         served, limit = step.get("texts_per_second"), step["limit_texts_per_second"]
         share = None if served is None else served / limit
         rows.append([str(step["cpus"]), _figure(served, digits=0), f"{limit:.0f}", _figure(share)])
-    return table(["textclf on cores", "32 conn., texts/s", "limit", "share"], rows)
+    head = ["textclf on cores", "32 conn., texts/s", "limit", "share"]
+    return markdown_table(head, rows) if rows else ""
 
 
 def _failed(model: Results) -> Iterator[str]:

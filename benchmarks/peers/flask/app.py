@@ -1,8 +1,7 @@
 """The app of the book: Flask on its development server.
 
 Against the book's, tokenizers stands in for transformers (whose fast tokenizer it is), and one
-thread inside the session for one a core, as each request has a thread already: two threads inside
-answered half as many with one connection, and no more for sure with eight.
+thread inside the session for one a core, as each request has a thread already.
 """
 
 import os

@@ -56,10 +56,10 @@ test: environment  ## run every other test; print what they cover, served proces
 	$(BIN)/coverage report
 
 bench: environment  ## measure this project and its peers, in less than half an hour
-	$(BIN)/python scripts/benchmark.py $(BENCH_OPTIONS)
+	$(BIN)/python scripts/benchmark.py --readme $(BENCH_OPTIONS)
 
 bench-quick: environment  ## the same, short: a few ratios, and whether they are far too low
-	$(BIN)/python scripts/benchmark.py --quick --guard $(BENCH_OPTIONS)
+	$(BIN)/python scripts/benchmark.py --quick --guard --output-folder .benchmark/quick $(BENCH_OPTIONS)
 
 check: environment  ## run every hook on every file
 	$(BIN)/pre-commit run --all-files --show-diff-on-failure

@@ -37,10 +37,11 @@ def write(root: Path, files: dict[str, str]) -> Path:
         ("4:memory:/x\n", {"cpu/x/cpu.cfs_quota_us": "100000",
                           "cpu/x/cpu.cfs_period_us": "100000"}, AVAILABLE),
         ("0::/\n", {}, AVAILABLE),
+        ("nothing known\n\n0::/\n", {"cpu.max": "100000 100000"}, 1),
     ],
     ids=["one", "one and a half", "half of one", "no quota", "more than there are",
          "of a group around it", "version 1", "version 1 without a quota", "another controller",
-         "no file"],
+         "no file", "lines of another kind"],
 )  # fmt: skip
 def test_quota_is_heeded(
     tmp_path: Path, membership: str, files: dict[str, str], expected: int

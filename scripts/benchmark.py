@@ -17,13 +17,13 @@ from benchmarks.environments import python_of
 from benchmarks.errors import BenchmarkError
 from benchmarks.measure import run_plan
 from benchmarks.models import NAMES, make_model
+from benchmarks.paths import ROOT
 from benchmarks.plan import Plan, make_plan
 from benchmarks.plots import draw_plots
 from benchmarks.report import render_guards, render_results, write_between_markers
 from benchmarks.targets import list_guards
 from scripts._command import exit_codes, run_command
 
-ROOT = Path(__file__).resolve().parents[1]
 _RESULTS = ROOT / "benchmarks" / "results"
 _README = ROOT / "benchmarks" / "README.md"
 _GUARD_FAILED = 1

@@ -55,8 +55,8 @@ from textclf.errors import GraphError, TextClassifierError
 from textclf.evaluation import LabelledText, Measurement, measure, read_labelled
 from textclf.golden import read_texts, record_golden
 from textclf.graph_signature import read_signature
-from textclf.inference import Graph, pad
-from textclf.optimization.calibration import CALIBRATION_TEXTS
+from textclf.inference import Graph
+from textclf.optimization.calibration import calibration_feeds
 from textclf.optimization.variants import STATIC_METHOD, build_static_and_per_token
 from textclf.tokenization import Tokenizer
 from textclf.tokenizer_conversion import convert_tokenizer, find_tokenizer
@@ -158,11 +158,8 @@ def _run(arguments: argparse.Namespace, recipe: Recipe) -> dict[str, Measurement
 def _quantize(folder: Path, target: Path, description: ClassifierDescription) -> None:
     """Write the int8 graph; fixed scales come from the golden texts, as in an import."""
     tokenizer = Tokenizer(folder / TOKENIZER, max_tokens=description.max_tokens)
-    feeds = [
-        pad([text.input_ids], inputs=description.inputs, pad_token_id=description.pad_token_id)
-        for text in tokenizer.encode(read_texts(None)[:CALIBRATION_TEXTS])
-    ]
-    build_static_and_per_token(folder / GRAPH, target, feeds)
+    ids = [text.input_ids for text in tokenizer.encode(read_texts(None))]
+    build_static_and_per_token(folder / GRAPH, target, calibration_feeds(ids, description))
 
 
 def _read(path: Path) -> list[LabelledText]:

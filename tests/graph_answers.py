@@ -58,3 +58,18 @@ def assert_same_answers(fused: ModelProto, model: ModelProto) -> None:
 def operators(model: ModelProto) -> Counter[str]:
     """Return how many nodes of each type a graph has."""
     return Counter(node.op_type for node in model.graph.node)
+
+
+def run(
+    model: onnx.ModelProto, inputs: dict[str, NDArray[np.generic]], *, exact: str = "0"
+) -> NDArray[np.float32]:
+    """Return ``y``, with or without onnxruntime's remedy against saturation."""
+    onnx.checker.check_model(model, full_check=True)
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.add_session_config_entry("session.x64quantprecision", exact)
+    session = ort.InferenceSession(
+        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
+    )
+    output: NDArray[np.float32] = session.run(["y"], inputs)[0]
+    return output

@@ -180,7 +180,9 @@ class Engine:
             self._state.changed.notify_all()
         for thread in self._threads:
             thread.join()
-        left = {text.call: None for text in self._take_all()}
+        left: dict[_Call, None] = {}
+        while texts := self._queue.take():  # nothing is put any more
+            left |= {text.call: None for text in texts}
         for call in left:
             call.error = InferenceError(_CLOSED)
         _deliver(list(left))
@@ -234,11 +236,6 @@ class Engine:
         alone = len(texts) == 1 and not state.running and not self._queue
         state.running += 1
         return _Batch(texts, self._wide if alone and self._wide else self._graph)
-
-    def _take_all(self) -> Iterator[_Text]:
-        with self._state.changed:
-            while texts := self._queue.take():
-                yield from texts
 
     def _run(self, batch: _Batch) -> None:
         try:

@@ -6,11 +6,11 @@ from collections import Counter
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
+from tests.graph_answers import run
 from textclf.errors import QuantizationError
 from textclf.optimization.per_token import quantize_per_token
 from textclf.optimization.products import MIN_ELEMENTS
@@ -43,21 +43,6 @@ def build(
     )
     opsets = [helper.make_opsetid("", opset)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=9)
-
-
-def run(
-    model: onnx.ModelProto, feeds: dict[str, NDArray[np.generic]], *, exact: str = "0"
-) -> NDArray[np.float32]:
-    """Return ``y``, with or without onnxruntime's remedy against saturation."""
-    onnx.checker.check_model(model, full_check=True)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.add_session_config_entry("session.x64quantprecision", exact)
-    session = ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    output: NDArray[np.float32] = session.run(["y"], feeds)[0]
-    return output
 
 
 def operators(model: onnx.ModelProto) -> Counter[str]:

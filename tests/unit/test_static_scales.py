@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import onnx
-import onnxruntime as ort
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
@@ -18,6 +17,7 @@ from tests.encoder_graphs import (
     write_bert_encoder,
     write_roberta_encoder,
 )
+from tests.graph_answers import run
 from textclf.errors import QuantizationError
 from textclf.inference import open_session, pad
 from textclf.optimization.calibration import Feeds, Range, fix_scale, observe
@@ -87,19 +87,6 @@ def inputs(*shape: int, seed: int = 7) -> NDArray[np.float32]:
     return np.random.default_rng(seed).normal(size=(*shape, WIDTH)).astype(np.float32)
 
 
-def run(model: onnx.ModelProto, x: NDArray[np.float32], *, exact: str = "0") -> NDArray[np.float32]:
-    """Return ``y``, with or without onnxruntime's remedy against saturation."""
-    onnx.checker.check_model(model, full_check=True)
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.add_session_config_entry("session.x64quantprecision", exact)
-    session = ort.InferenceSession(
-        model.SerializeToString(), options, providers=["CPUExecutionProvider"]
-    )
-    output: NDArray[np.float32] = session.run(["y"], {"x": x})[0]
-    return output
-
-
 def quantize(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     """Calibrate a graph on some inputs and quantise it."""
     path = folder / "model.onnx"
@@ -125,9 +112,9 @@ def test_answers_stay_close_to_fp32(outlier: float, tmp_path: Path) -> None:
     model = feed_forward(outlier=outlier)
     x = inputs(4, 6)
 
-    answers = run(quantize(model, tmp_path), x)
+    answers = run(quantize(model, tmp_path), {"x": x})
 
-    assert relative_error(answers, run(model, x)) < RELATIVE_ERROR
+    assert relative_error(answers, run(model, {"x": x})) < RELATIVE_ERROR
 
 
 def test_answers_do_not_depend_on_company(tmp_path: Path) -> None:
@@ -135,10 +122,12 @@ def test_answers_do_not_depend_on_company(tmp_path: Path) -> None:
     quantized = quantize(feed_forward(), tmp_path)
     x = inputs(6, 5) * np.float32(10.0) ** np.arange(-3, 3)[:, None, None].astype(np.float32)
 
-    batched = run(quantized, x)
+    batched = run(quantized, {"x": x})
 
     for index in range(len(x)):
-        np.testing.assert_array_equal(run(quantized, x[index : index + 1])[0], batched[index])
+        np.testing.assert_array_equal(
+            run(quantized, {"x": x[index : index + 1]})[0], batched[index]
+        )
 
 
 def test_the_remedy_against_saturation_changes_nothing(tmp_path: Path) -> None:
@@ -146,7 +135,9 @@ def test_the_remedy_against_saturation_changes_nothing(tmp_path: Path) -> None:
     quantized = quantize(feed_forward(outlier=30), tmp_path)
     x = inputs(2, 3)
 
-    np.testing.assert_array_equal(run(quantized, x, exact="0"), run(quantized, x, exact="1"))
+    np.testing.assert_array_equal(
+        run(quantized, {"x": x}, exact="0"), run(quantized, {"x": x}, exact="1")
+    )
     for tensor in quantized.graph.initializer:
         if tensor.data_type == TensorProto.INT8:
             assert np.abs(numpy_helper.to_array(tensor).astype(int)).max() <= 63
@@ -187,7 +178,7 @@ def test_a_matrix_of_two_products_is_stored_once(tmp_path: Path) -> None:
 
     copies = [t for t in quantized.graph.initializer if t.name.startswith("square_int8")]
     assert len(copies) == 1
-    assert relative_error(run(quantized, x), run(model, x)) < 4 * RELATIVE_ERROR
+    assert relative_error(run(quantized, {"x": x}), run(model, {"x": x})) < 4 * RELATIVE_ERROR
 
 
 def test_what_is_read_elsewhere_stays() -> None:

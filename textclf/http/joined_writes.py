@@ -1,8 +1,7 @@
 """One write for a whole answer.
 
 uvicorn writes the head of an answer and its body apart, and uvloop sends each at once: two calls of
-the system where one does, and a client that is woken for a head it can do nothing with. That was a
-fifth of the time that the event loop took for a request.
+the system where one does, and a client that is woken for a head it can do nothing with.
 """
 
 from __future__ import annotations

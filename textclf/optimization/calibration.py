@@ -17,14 +17,15 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from textclf.description import ClassifierDescription
 from textclf.errors import QuantizationError
-from textclf.inference import open_session
+from textclf.inference import open_session, pad
 from textclf.optimization.weights import read_graph
 
 Feeds = Mapping[str, NDArray[np.int64]]
 Floats = NDArray[np.float32]
 
-CALIBRATION_TEXTS = 128
+_CALIBRATION_TEXTS = 128
 LEVELS = 255
 _MARGIN = 1.05  # other texts reach a little further
 _SMOOTHING = 0.5  # share of a channel's spread that moves into the weights
@@ -55,6 +56,16 @@ class FixedScale:
     scale: float
     zero_point: int
     factors: Floats | None
+
+
+def calibration_feeds(
+    ids: Sequence[Sequence[int]], description: ClassifierDescription
+) -> list[Feeds]:
+    """Return the inputs to calibrate with, each of one text: the first of ``ids``, unpadded."""
+    return [
+        pad([text], inputs=description.inputs, pad_token_id=description.pad_token_id)
+        for text in ids[:_CALIBRATION_TEXTS]
+    ]
 
 
 def observe(source: Path, names: Sequence[str], texts: Sequence[Feeds]) -> dict[str, Range]:

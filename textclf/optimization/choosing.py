@@ -19,9 +19,9 @@ from textclf.errors import (
     PrecisionError,
     QuantizationError,
 )
-from textclf.inference import Graph, pad
+from textclf.inference import Graph
 from textclf.optimization.attention_fusion import MICROSOFT
-from textclf.optimization.calibration import CALIBRATION_TEXTS, Feeds
+from textclf.optimization.calibration import Feeds, calibration_feeds
 from textclf.optimization.fusion import LAYER_NORM_OPSET, fuse
 from textclf.optimization.gate import Answers, compare
 from textclf.optimization.graph_walk import opset_of
@@ -104,10 +104,7 @@ class _Bench:
         self._description = description
         self._texts = texts
         self._found = found
-        self._calibration = [
-            pad([ids], inputs=description.inputs, pad_token_id=description.pad_token_id)
-            for ids in texts.golden[:CALIBRATION_TEXTS]
-        ]
+        self._calibration = calibration_feeds(texts.golden, description)
         self.trials: list[Trial] = []
         self.failures: dict[str, str] = {}
 

@@ -295,7 +295,7 @@ def _parser() -> argparse.ArgumentParser:
         help="trainings, each with a seed of its own, whose weights are averaged "
         "(default: %(default)s)",
     )
-    parser.add_argument("--version", default="1", help="in the store tag (default: %(default)s)")
+    parser.add_argument("--version", default="2", help="in the store tag (default: %(default)s)")
     for field in fields(Recipe):
         kind = bool if isinstance(field.default, bool) else type(field.default)
         parser.add_argument(

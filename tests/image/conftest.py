@@ -18,6 +18,7 @@ from tests.conftest import require
 from tests.http.serving import PROJECT
 from tests.image.broken.images import BROKEN, BrokenImage
 from tests.image.built import DIST, docker_answers
+from textclf.artifact import read_artifact
 from textclf.image.checks.running import select
 from textclf.image.docker import run_docker
 from textclf.image.record import RECORD, read_record
@@ -41,10 +42,17 @@ class Checked:
 
 @pytest.fixture(scope="session")
 def good_image() -> str:
-    """Return the image that `make image` made."""
+    """Return the image that `make image` made, of the model whose answers the tests know."""
     require(docker_answers(), "docker does not answer")
     require((DIST / RECORD).is_file(), f"{DIST / RECORD} is missing; run make image")
-    return str(read_record(DIST)["reference"])
+    record = read_record(DIST)
+    reference = read_artifact(PROJECT / "models" / "reference")
+    require(
+        record["model"] == reference.tag,
+        f"the image holds {record['model']} and these tests know {reference.tag}; "
+        "run them with an empty store: BENTOML_HOME=$(mktemp -d) make image image-test",
+    )
+    return str(record["reference"])
 
 
 @pytest.fixture(scope="session")

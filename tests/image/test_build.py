@@ -101,11 +101,11 @@ def test_the_image_is_named_after_code_and_model(record: dict[str, Any]) -> None
     labels = described["Config"]["Labels"]
     base = inspect_image(record["base"])
 
-    assert record["reference"] == "textclf:9.9.9_reference-1"
+    assert record["reference"] == "textclf:9.9.9_reference-2"
     assert record["id"] == described["Id"]
     assert labels["org.opencontainers.image.version"] == record["version"]
     assert labels["org.opencontainers.image.source"].startswith("file:///")
-    assert labels["textclf.model.tag"] == "sentiment:reference-1"
+    assert labels["textclf.model.tag"] == "sentiment:reference-2"
     assert (
         described["RootFS"]["Layers"][: len(base["RootFS"]["Layers"])] == (base["RootFS"]["Layers"])
     )
@@ -120,7 +120,7 @@ def test_the_bill_is_written_at_build_time(clone: Clone, record: dict[str, Any])
     bill = json.loads((clone.folder / "dist" / "sbom.cdx.json").read_text())
     names = {component["name"] for component in bill["components"]}
 
-    assert record["model"] == "sentiment:reference-1"
+    assert record["model"] == "sentiment:reference-2"
     assert {"bentoml", "onnxruntime", "tokenizers"} <= names
     assert not {"transformers", "azureml-core", "torch"} & names
     assert "onnxruntime" in (clone.folder / "dist" / "licences.md").read_text()

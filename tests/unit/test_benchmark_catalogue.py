@@ -31,7 +31,7 @@ SAMPLES: dict[str, tuple[object, str, str | None]] = {
     "textclf": (
         TEXTS[:1],
         '{"positive":true}',
-        f'{{"model":"sentiment:reference-1","predictions":[{PREDICTIONS}]}}',
+        f'{{"model":"sentiment:reference-2","predictions":[{PREDICTIONS}]}}',
     ),
     "Flask, fp32": (TEXTS[:1], '{"positive":true}\n', None),
     "Flask, int8": (TEXTS[:1], '{"positive":false}\n', None),

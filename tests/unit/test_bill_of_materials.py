@@ -27,7 +27,7 @@ IMAGE: dict[str, Any] = {
             "org.opencontainers.image.licenses": "Apache-2.0",
             "org.opencontainers.image.source": "https://git.example.com/textclf.git",
             "org.opencontainers.image.revision": "",
-            "textclf.model.tag": "sentiment:reference-1",
+            "textclf.model.tag": "sentiment:reference-2",
             "textclf.model.sha256": "a" * 64,
         }
     },
@@ -83,7 +83,7 @@ def test_components() -> None:
     components = by_name(bill(installed()))
 
     assert components["sentiment"]["type"] == "machine-learning-model"
-    assert components["sentiment"]["version"] == "reference-1"
+    assert components["sentiment"]["version"] == "reference-2"
     assert components["sentiment"]["hashes"] == [{"alg": "SHA-256", "content": "a" * 64}]
     assert components["debian"]["type"] == "operating-system"
     assert components["CPython"]["cpe"].startswith("cpe:2.3:a:python:python:3.")
@@ -120,7 +120,7 @@ def test_the_image_itself() -> None:
     assert depends["pkg:pypi/tiny-root@1.0"] == ["pkg:pypi/tiny-leaf@2.0"]
     assert "pkg:pypi/tiny-root@1.0" in depends[itself["bom-ref"]]
     assert "pkg:pypi/tiny-leaf@2.0" not in depends[itself["bom-ref"]]
-    assert "model:sentiment:reference-1" in depends[itself["bom-ref"]]
+    assert "model:sentiment:reference-2" in depends[itself["bom-ref"]]
 
 
 def test_a_shadowed_distribution_is_listed() -> None:

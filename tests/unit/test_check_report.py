@@ -34,7 +34,7 @@ def report(*results: Result, whole: bool = True, image_id: str | None = "sha256:
         image="textclf:1",
         image_id=image_id,
         repo_digests=[],
-        model="sentiment:reference-1",
+        model="sentiment:reference-2",
         whole=whole,
         started_at=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
         seconds=1.5,

@@ -88,7 +88,7 @@ def test_what_an_image_says_of_itself() -> None:
         ("version", None, "has no label"),
         ("revision", None, "has no label"),
         ("version", "0.3.1-dirty", "names no commit"),
-        ("version", "0.3.1-5-gabc1234-dirty_reference-1", "names no commit"),
+        ("version", "0.3.1-5-gabc1234-dirty_reference-2", "names no commit"),
         ("version", "latest", "names no commit"),
         ("version", "0.3.1+local", "does not match"),
         ("version", "-0.3.1", "does not match"),

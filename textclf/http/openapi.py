@@ -117,7 +117,7 @@ def build_openapi(version: str) -> OpenApiDocument:
 
 
 _CLASSIFICATION = {
-    "model": "sentiment:reference-1",
+    "model": "sentiment:reference-2",
     "predictions": [
         {"label": "negative", "score": 0.987654, "truncated": False},
         {"label": "positive", "score": 0.998765, "truncated": False},

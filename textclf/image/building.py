@@ -95,8 +95,8 @@ class BuildPlan:
 def image_version(source: SourceState, artifact: Artifact) -> str:
     """Return the version of an image: that of the code and that of the model.
 
-    Either makes another image, so ``0.3.1`` with the model ``sentiment:reference-1`` is
-    ``0.3.1_reference-1``.
+    Either makes another image, so ``0.3.1`` with the model ``sentiment:reference-2`` is
+    ``0.3.1_reference-2``.
     """
     return f"{source.version}_{artifact.tag.partition(':')[2]}"
 

@@ -19,13 +19,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.azure import blobs, entra, routes_v1, routes_v2
+from tests.azure import (
+    blobs,
+    endpoint_routes_v1,
+    endpoint_routes_v2,
+    entra,
+    routes_v1,
+    routes_v2,
+)
+from tests.azure.endpoints import KubernetesEndpoint, ManagedEndpoint
 from tests.azure.exchange import Request, Response, Route, find_route
 from tests.azure.proxy import TerminatingProxy
 from tests.azure.registry import (
     ACCOUNT_KEY,
     CLIENT,
     CLIENT_SECRET,
+    ENDPOINT_KEY,
     HOSTS,
     RESOURCE_GROUP,
     SAS_SIGNATURE,
@@ -45,6 +54,8 @@ _ROUTES: list[Route[Registry]] = [
     *entra.ROUTES,
     *routes_v1.ROUTES,
     *routes_v2.ROUTES,
+    *endpoint_routes_v1.ROUTES,
+    *endpoint_routes_v2.ROUTES,
     *blobs.ROUTES,
 ]
 
@@ -65,7 +76,7 @@ class AzureStandIn:
     workspace = WORKSPACE
     resource_group = RESOURCE_GROUP
     subscription = SUBSCRIPTION
-    secrets = (CLIENT_SECRET, TOKEN_SIGNATURE, SAS_SIGNATURE, ACCOUNT_KEY)
+    secrets = (CLIENT_SECRET, TOKEN_SIGNATURE, SAS_SIGNATURE, ACCOUNT_KEY, ENDPOINT_KEY)
 
     def __init__(self) -> None:
         self.credentials = {
@@ -161,6 +172,18 @@ class AzureStandIn:
                 )
             )
         return number
+
+    def add_kubernetes_endpoint(self, name: str, **percentiles: int) -> KubernetesEndpoint:
+        """Deploy an endpoint of SDK v1; the first version is its default."""
+        endpoint = KubernetesEndpoint(name, dict(percentiles), default=next(iter(percentiles)))
+        self.registry.kubernetes_endpoints[name] = endpoint
+        return endpoint
+
+    def add_managed_endpoint(self, name: str, **traffic: int) -> ManagedEndpoint:
+        """Deploy an endpoint of SDK v2, with a deployment for each name."""
+        endpoint = ManagedEndpoint(name, dict(traffic))
+        self.registry.managed_endpoints[name] = endpoint
+        return endpoint
 
     def close(self) -> None:
         """Let go of whatever is held, and end every connection and thread.

@@ -33,6 +33,7 @@ from textclf.rollout.observation import Answer, Pair
 __all__ = ["Counts", "Options", "Recorder", "read_pairs", "record"]
 
 _GRACE_SECONDS = 5.0
+_GREETING_SECONDS = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,7 +78,14 @@ class Counts:
 
 @dataclass
 class Recorder:
-    """Requests on their way to both versions, and from there to a file."""
+    """Requests on their way to both versions, and from there to a file.
+
+    Attributes:
+        options: What it does.
+        output: The file.
+        counts: What came of requests so far.
+        ready: Set once it can ask without delay.
+    """
 
     options: Options
     output: TextIO
@@ -87,6 +95,7 @@ class Recorder:
         """Make room for what waits."""
         self._waiting: asyncio.Queue[Mirrored] = asyncio.Queue(self.options.queue_requests)
         self._draw = random.Random()  # noqa: S311 - nobody gains by guessing it
+        self.ready = asyncio.Event()
 
     def take(self, request: Mirrored) -> None:
         """Let a request wait, or drop it if too many do."""
@@ -103,6 +112,9 @@ class Recorder:
             self._client(self.options.stable) as stable,
             self._client(self.options.candidate) as candidate,
         ):
+            # The first request of a client takes the time of many, in which no other is answered.
+            await asyncio.gather(_greet(stable), _greet(candidate))
+            self.ready.set()
             asking = (self._work(stable, candidate) for _ in range(self.options.concurrency))
             await asyncio.gather(*asking)
 
@@ -163,6 +175,11 @@ class Recorder:
         self.counts.written += 1
 
 
+async def _greet(client: httpx.AsyncClient) -> None:
+    with contextlib.suppress(httpx.HTTPError):
+        await client.get("/livez", timeout=_GREETING_SECONDS)
+
+
 async def record(options: Options) -> None:
     """Record until SIGTERM or Ctrl-C; what waits then is still asked, for some seconds.
 
@@ -183,12 +200,13 @@ async def _record(options: Options, recorder: Recorder) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    working = loop.create_task(recorder.work())
+    await recorder.ready.wait()
     server = await loop.create_server(
         lambda: MirrorConnection(recorder.take, lambda: asdict(recorder.counts)),
         "127.0.0.1",
         options.port,
     )
-    working = loop.create_task(recorder.work())
     stopping = loop.create_task(stop.wait())
     await asyncio.wait([working, stopping], return_when=asyncio.FIRST_COMPLETED)
     server.close()

@@ -41,7 +41,7 @@ class Options:
     """What a recorder does.
 
     Attributes:
-        port: Of loopback, to listen on.
+        port: To listen on.
         stable: URL of the version whose answers count as the stable one's.
         candidate: URL of the other.
         output: File that pairs are appended to.
@@ -49,6 +49,7 @@ class Options:
         concurrency: Requests that are asked at a time, of both versions each.
         timeout_seconds: Longest wait for an answer, which counts as none then.
         sample_percent: Of requests whose body is written too; texts are kept nowhere else.
+        host: Address to listen on; what mirrors from elsewhere needs another than loopback.
     """
 
     port: int
@@ -59,6 +60,7 @@ class Options:
     concurrency: int = 4
     timeout_seconds: float = 10.0
     sample_percent: float = 0.0
+    host: str = "127.0.0.1"
 
 
 @dataclass
@@ -204,7 +206,7 @@ async def _record(options: Options, recorder: Recorder) -> None:
     await recorder.ready.wait()
     server = await loop.create_server(
         lambda: MirrorConnection(recorder.take, lambda: asdict(recorder.counts)),
-        "127.0.0.1",
+        options.host,
         options.port,
     )
     stopping = loop.create_task(stop.wait())
@@ -224,7 +226,10 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--port", type=int, required=True, metavar="N", help="of 127.0.0.1")
+    parser.add_argument("--port", type=int, required=True, metavar="N", help="to listen on")
+    parser.add_argument(
+        "--host", default=Options.host, help="address to listen on (default: %(default)s)"
+    )
     parser.add_argument("--stable", required=True, metavar="URL", help="of the stable version")
     parser.add_argument(
         "--candidate", required=True, metavar="URL", help="of what it is paired with"

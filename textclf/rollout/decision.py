@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from textclf.rollout.analysis import Finding
+from textclf.rollout.finding import Finding
 
 Action = Literal["wait", "hold", "next", "promote", "abort"]
 

@@ -38,14 +38,21 @@ class Stage:
     budgets: Budgets
 
 
-def list_stages(plan: Plan) -> tuple[Stage, ...]:
+def list_stages(plan: Plan, *, records_pairs: bool) -> tuple[Stage, ...]:
     """Return the stages of a plan; each that is assessed gets an equal part of the level.
 
-    Each is tested on its own requests, so that a fault which shows under more load alone is not
-    thinned by the good answers before it. The parts add up to the level (union bound).
+    Each step is tested on its own requests, since shares of traffic that change would make equal
+    versions differ, and so that a fault which shows under more load alone is not thinned by the
+    good answers before it. A shadow takes none of what the tests of a step share, so that the
+    parts add up to the level at most (union bound).
+
+    Args:
+        plan: What to do.
+        records_pairs: Whether both answers to mirrored requests are seen. An engine that throws
+            the candidate's away is judged by what both versions count, and has no noise floor.
     """
-    assessed = len(plan.steps) + (plan.shadow is not None)
-    budgets = plan.budgets.model_copy(update={"level": plan.budgets.level / max(1, assessed)})
+    parts = max(1, len(plan.steps))
+    budgets = plan.budgets.model_copy(update={"level": plan.budgets.level / parts})
     first = Stage(
         kind="preflight",
         name="preflight",
@@ -54,6 +61,8 @@ def list_stages(plan: Plan) -> tuple[Stage, ...]:
         budgets=budgets,
     )
     shadow = _comparisons(plan.shadow, budgets) if plan.shadow else []
+    if not records_pairs:
+        shadow = [stage for stage in shadow if stage.kind != "noise"]
     steps = [_step(plan, number, step, budgets) for number, step in enumerate(plan.steps, start=1)]
     return (first, *shadow, *steps)
 
@@ -61,6 +70,17 @@ def list_stages(plan: Plan) -> tuple[Stage, ...]:
 def last_weights(plan: Plan) -> Weights:
     """Return what holds once every stage has passed."""
     return ALL_STABLE if plan.strategy == "shadow" else ALL_CANDIDATE
+
+
+def describe(weights: Weights) -> str:
+    """Return shares of traffic in words."""
+    shares = [
+        (weights.stable_percent, "stable"),
+        (weights.baseline_percent, "baseline"),
+        (weights.candidate_percent, "candidate"),
+        (weights.mirror_percent, "mirrored"),
+    ]
+    return ", ".join(f"{percent} % {name}" for percent, name in shares if percent)
 
 
 def _comparisons(shadow: Shadow, budgets: Budgets) -> list[Stage]:

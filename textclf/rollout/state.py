@@ -20,14 +20,15 @@ from typing import Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from textclf.errors import RolloutBusyError, RolloutStateError
-from textclf.rollout.analysis import Finding
+from textclf.rollout.decision import Action
+from textclf.rollout.finding import Finding
 from textclf.rollout.observation import Observation
 from textclf.rollout.plan import Plan
 from textclf.rollout.traffic.traffic import Weights
 
 Outcome = Literal["promoted", "passed", "rolled back"]
 Command = Literal["abort", "promote"]
-Action = Literal["wait", "hold", "next", "promote", "abort"]
+Decider = Literal["evidence", "operator"]
 _STRICT = ConfigDict(frozen=True, extra="forbid", strict=True)
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -57,6 +58,7 @@ class Intent(BaseModel):
     position: int
     outcome: Outcome | None = None
     reason: str
+    by: Decider = "evidence"
 
 
 class Move(BaseModel):
@@ -89,14 +91,16 @@ class State(BaseModel):
     Attributes:
         rollout: Names it: the time it began.
         traffic: The engine's name.
+        versions: By part: stable, candidate, baseline.
+        records_pairs: Whether both answers to mirrored requests are seen.
         position: Of the stage that it is at.
         weights: That hold, unless a move has begun.
         intent: The move that has begun.
         entered_at: When the weights were moved; seconds since 1970, like every time here.
         unread_since: When evidence could last not be read; None if it can.
         tallies: What each version answered at these weights.
-        pairs_from: Where in the recorder's file the pairs of each comparison begin.
-        pairs_to: And where they end.
+        unready_looks: At so many looks in a row the candidate was not ready.
+        exposed_requests: That the candidate answered for clients, up to these weights.
         outcome: None until it has ended.
         reason: Why it is where it is, in one line.
         by: Who decided that it ended.
@@ -109,6 +113,7 @@ class State(BaseModel):
     plan: Plan
     traffic: str
     versions: dict[str, Version]
+    records_pairs: bool
     started_at: float
     position: int = 0
     weights: Weights = Weights()
@@ -116,12 +121,12 @@ class State(BaseModel):
     entered_at: float
     unread_since: float | None = None
     tallies: dict[str, Tally] = {}
-    pairs_from: dict[str, int] = {}
-    pairs_to: dict[str, int] = {}
+    unready_looks: int = 0
+    exposed_requests: int = 0
     moves: tuple[Move, ...] = ()
     outcome: Outcome | None = None
     reason: str = ""
-    by: Literal["evidence", "operator"] = "evidence"
+    by: Decider = "evidence"
     ended_at: float | None = None
 
 

@@ -19,7 +19,8 @@ from textclf.rollout.evidence import Sources, gather
 from textclf.rollout.finding import Finding
 from textclf.rollout.plan import Plan
 from textclf.rollout.stages import ALL_STABLE, Stage, describe, last_weights, list_stages
-from textclf.rollout.state import Command, Decider, Intent, Look, Move, State, Store, Version
+from textclf.rollout.state import Command, Decider, Intent, Look, Move, State, Version
+from textclf.rollout.store import Store
 
 _T = TypeVar("_T")
 _ATTEMPTS = 5
@@ -144,8 +145,6 @@ class Controller:
             self.preflight()
             self.tell("preflight: passed")
             return self._next(state, stages, "the candidate passed its preflight")
-        if self.sources.pairs and stage.kind in {"noise", "shadow"}:
-            self.sources.pairs.record("noise" if stage.kind == "noise" else "shadow")
         now = self.clock.now()
         state, findings = gather(state, stage, self.sources, now)
         decision = decide(findings, _patience(state, stage, now), last=last)
@@ -282,12 +281,13 @@ def _patience(state: State, stage: Stage, now: float) -> Patience:
     )
 
 
-def begin(
+def begin(  # noqa: PLR0913 - they are what a rollout is
     plan: Plan,
     *,
     traffic: str,
     versions: dict[str, Version],
     records_pairs: bool,
+    command: Sequence[str] = (),
     now: float,
 ) -> State:
     """Return a rollout that has not begun.
@@ -297,6 +297,7 @@ def begin(
         traffic: Name of the engine.
         versions: By part: stable, candidate, baseline.
         records_pairs: Whether both answers to mirrored requests are seen.
+        command: The command line.
         now: Seconds since 1970.
     """
     return State(
@@ -305,6 +306,7 @@ def begin(
         traffic=traffic,
         versions=versions,
         records_pairs=records_pairs,
+        command=tuple(command),
         started_at=now,
         entered_at=now,
     )

@@ -129,6 +129,7 @@ def _fact(
 def _compare(stage: Stage, pairs: Pairs | None) -> Sequence[Finding]:
     if pairs is None:
         raise EvidenceError("nobody records pairs of answers; name a recorder with --recorder")
+    pairs.record("noise" if stage.kind == "noise" else "shadow")
     noise = pairs.read("noise")
     if stage.kind == "shadow":
         return assess_pairs(

@@ -52,13 +52,25 @@ def find_unready(url: str) -> str:
     return "" if response.status_code == 200 else f"GET /readyz: status {response.status_code}"
 
 
-def describe_version(url: str, digest: str = "") -> Version:
-    """Return a version with the model that it says it serves; one that does not answer has none."""
+def describe_version(name: str, url: str, digest: str = "") -> Version:
+    """Return a version with the model that it says it serves; one that does not answer has none.
+
+    Args:
+        name: As the engine knows it.
+        url: Where it answers.
+        digest: Of its image, if anybody said.
+    """
+    _, _, named = name.partition("@")
+    version = Version(name=name, url=url, digest=digest or named)
+    return version.model_copy(update={"model": _read_tag(url)})
+
+
+def _read_tag(url: str) -> str:
     try:
         response = httpx.get(f"{url.rstrip('/')}/livez", timeout=_TIMEOUT_SECONDS, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL):
-        return Version(url=url, digest=digest)
-    return Version(url=url, digest=digest, model=response.headers.get("x-model", ""))
+        return ""
+    return str(response.headers.get("x-model", ""))
 
 
 def _compare_documents(stable: str, candidate: str) -> list[str]:
@@ -93,7 +105,7 @@ def _replay(candidate: str, model: str) -> list[str]:
 
 
 def _read_model(candidate: str, model: str) -> Artifact:
-    tag = model or describe_version(candidate).model
+    tag = model or _read_tag(candidate)
     if not tag:
         raise ArtifactError(f"{candidate} does not say which model it serves")
     try:

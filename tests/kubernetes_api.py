@@ -1,8 +1,8 @@
 """An API server with one Deployment and one Rollout, and what Argo Rollouts makes of them.
 
 It stands in for a cluster behind the real kubectl. What its controller does follows
-rollout/canary.go in argoproj/argo-rollouts: other steps or another image begin at the first step, the stable image
-takes none, and what has no step left is promoted.
+rollout/canary.go in argoproj/argo-rollouts: other steps or another image begin at the first step,
+the stable image takes none, and what has no step left is promoted.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Cluster:
         image: That the template names.
         steps: Of the canary.
         url: Of the API.
+        strategy: Of the rollout.
         broken: Images whose pods never get ready.
         asleep: Whether Argo Rollouts does not run.
         writes: Each patch that changed something, in order.
@@ -39,6 +40,7 @@ class Cluster:
     image: str
     steps: list[dict[str, Any]]
     url: str = ""
+    strategy: str = "canary"
     broken: set[str] = field(default_factory=set)
     asleep: bool = False
     writes: list[str] = field(default_factory=list)
@@ -68,7 +70,7 @@ class Cluster:
         canary = {"trafficRouting": {"plugins": {}}, "steps": self.steps}
         return {
             "metadata": {"name": "textclf", "generation": self.generation},
-            "spec": {"workloadRef": {"name": "textclf"}, "strategy": {"canary": canary}},
+            "spec": {"workloadRef": {"name": "textclf"}, "strategy": {self.strategy: canary}},
             "status": self.status,
         }
 

@@ -15,6 +15,7 @@ from textclf.schema import MAX_TEXTS
 
 PREFIX = "TEXTCLF_"
 _AZURE_CREDENTIALS = "AZURE_CREDENTIALS"
+_KUBECONFIG_CONTENT = "KUBECONFIG_CONTENT"
 _SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH"
 _NOT_SETTINGS = {"TEXTCLF_REQUIRE_ALL"}  # read by the tests only
 
@@ -103,6 +104,11 @@ class Settings(BaseModel):
 def read_azure_credentials(environ: Mapping[str, str] = os.environ) -> str | None:
     """Return the service principal in ``AZURE_CREDENTIALS``; no part of the settings that serve."""
     return environ.get(_AZURE_CREDENTIALS)
+
+
+def read_kubeconfig(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the kubeconfig in ``KUBECONFIG_CONTENT``; in ``KUBECONFIG`` kubectl wants a path."""
+    return environ.get(_KUBECONFIG_CONTENT)
 
 
 def environment_without_secrets(environ: Mapping[str, str] = os.environ) -> dict[str, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +19,7 @@ from textclf.rollout.traffic.argo_rollout import ArgoRollout
 STABLE = "registry.example.com/textclf@sha256:" + "a" * 64
 CANDIDATE = "registry.example.com/textclf@sha256:" + "b" * 64
 OTHER = "registry.example.com/textclf@sha256:" + "c" * 64
-OF_THE_MANIFEST = [{"setWeight": 5}, {"analysis": {}}, {"pause": {}}]
+OF_THE_MANIFEST: list[dict[str, Any]] = [{"setWeight": 5}, {"analysis": {}}, {"pause": {}}]
 
 Engine = Callable[..., ArgoTraffic]
 
@@ -143,6 +144,14 @@ def test_what_argo_cannot_do_is_refused(
     assert cluster.writes == []
 
 
+def test_other_strategies_are_not_driven(cluster: Cluster, engine: Engine) -> None:
+    """Blue-green has no shares."""
+    cluster.strategy = "blueGreen"
+
+    with pytest.raises(TrafficError, match="is no canary with a traffic router"):
+        engine().read()
+
+
 def test_another_image_is_not_ours(cluster: Cluster, engine: Engine) -> None:
     """A rollout of something else is named, not touched."""
     cluster.image = OTHER
@@ -156,7 +165,7 @@ def test_another_image_is_not_ours(cluster: Cluster, engine: Engine) -> None:
     [
         ({"name": "missing"}, "cannot get rollouts.argoproj.io missing in namespace textclf: .*no"),
         ({"program": "no-kubectl"}, "there is no program no-kubectl; install kubectl"),
-        ({"container": "other"}, "'other' is missing"),
+        ({"container": "other"}, "has no 'other' that can be read"),
     ],
     ids=["no rollout", "no kubectl", "no container"],
 )

@@ -122,6 +122,11 @@ class ArgoTraffic:
         return 0 if state.promoted else 100 - state.weight
 
     def _is_candidate(self, state: State) -> bool:
+        if not state.driven:
+            raise TrafficError(
+                f"{self._rollout} is no canary with a traffic router, which is the only kind that "
+                "can be driven; deploy/kubernetes/argo/canary is one"
+            )
         if state.image not in {self._stable, self._candidate}:
             raise TrafficError(
                 f"{self._rollout} has image {state.image}, which is no version of this rollout; "

@@ -29,6 +29,7 @@ class State:
         settled: Whether Argo Rollouts has seen the template and the steps.
         promoted: Whether all pods, and all traffic, are of the template.
         weight: Percent of requests that pods of the template answer while it is not promoted.
+        driven: Whether its strategy is one that can be driven: canary with a traffic router.
         phase: ``Healthy``, ``Progressing``, ``Paused`` or ``Degraded``.
         message: Why.
     """
@@ -38,6 +39,7 @@ class State:
     settled: bool
     promoted: bool
     weight: int
+    driven: bool
     phase: str
     message: str
 
@@ -66,7 +68,7 @@ class ArgoRollout:
         """Return how it stands at this moment.
 
         Raises:
-            TrafficError: kubectl cannot say, or it is no canary with a traffic router.
+            TrafficError: kubectl cannot say, or it has no Deployment.
         """
         rollout = self._get("rollouts.argoproj.io", self.name)
         try:
@@ -75,8 +77,7 @@ class ArgoRollout:
             return _read_state(rollout, deployment, self.container)
         except (LookupError, TypeError, ValueError) as exc:
             raise TrafficError(
-                f"{self} is no canary with a traffic router and a workloadRef: {exc} is missing; "
-                "deploy/kubernetes/argo/canary has one that can be driven"
+                f"{self} has no {exc} that can be read; deploy/kubernetes/argo has rollouts with it"
             ) from exc
 
     def write_image(self, image: str) -> None:
@@ -152,9 +153,7 @@ class ArgoRollout:
 
 def _read_state(rollout: Mapping[str, Any], deployment: Mapping[str, Any], container: str) -> State:
     status = rollout.get("status", {})
-    canary = rollout["spec"]["strategy"]["canary"]
-    if "trafficRouting" not in canary:
-        raise LookupError("trafficRouting")
+    canary = rollout["spec"]["strategy"].get("canary", {})
     containers = deployment["spec"]["template"]["spec"]["containers"]
     weights = status.get("canary", {}).get("weights", {})
     return State(
@@ -165,6 +164,7 @@ def _read_state(rollout: Mapping[str, Any], deployment: Mapping[str, Any], conta
         promoted=bool(status.get("stableRS"))
         and status.get("stableRS") == status.get("currentPodHash"),
         weight=int(weights.get("canary", {}).get("weight", 0)),
+        driven="trafficRouting" in canary,
         phase=status.get("phase", "Progressing"),
         message=status.get("message", ""),
     )

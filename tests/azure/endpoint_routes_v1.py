@@ -141,7 +141,9 @@ def _score(registry: Registry, request: Request, parts: Mapping[str, str]) -> Re
     endpoint.answered[version] += 1
     if version in endpoint.broken:
         return failure("InternalServerError", "The scoring script failed.", 500)
-    return answer_json({"positive": "not" not in request.json()[0]})
+    positive = "not" not in request.json()[0]
+    answer = str(positive).lower() if version in endpoint.spelling else positive
+    return answer_json({"positive": answer})
 
 
 _API = "eastus.api.azureml.ms"

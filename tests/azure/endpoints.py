@@ -24,6 +24,7 @@ class KubernetesEndpoint:
         percentiles: Of each version; what they leave of 100 is the default version's.
         default: Name of the default version.
         broken: Versions that answer every request with 500.
+        spelling: Versions that answer "true" and "false" for true and false.
         answered: How many requests each version answered.
         history: Effective shares after each change, the first ones included.
         busy: An operation is under way.
@@ -33,6 +34,7 @@ class KubernetesEndpoint:
     percentiles: dict[str, int]
     default: str
     broken: set[str] = field(default_factory=set)
+    spelling: set[str] = field(default_factory=set)
     answered: Counter[str] = field(default_factory=Counter)
     history: list[dict[str, int]] = field(default_factory=list)
     busy: bool = False

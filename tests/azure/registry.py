@@ -33,7 +33,7 @@ HOSTS = (
     "management.azure.com",
     "*.api.azureml.ms",
     "*.blob.core.windows.net",
-    "*.cloudapp.azure.com",
+    "*.eastus.cloudapp.azure.com",
 )
 HISTORY_API = "https://eastus.api.azureml.ms"
 SCORING = "ml-ws.eastus.cloudapp.azure.com"

@@ -237,10 +237,11 @@ def client_environment(standin: AzureStandIn, home: Path) -> dict[str, str]:
 
 @ending_on_sigterm()
 def main() -> int:
-    """Serve the files on the command line as ``demo:1`` until interrupted."""
+    """Serve the files on the command line as ``demo:1``, and an endpoint, until interrupted."""
     with AzureStandIn() as standin:
         files = {Path(name).name: Path(name).read_bytes() for name in sys.argv[1:]}
         standin.add_model("demo", files or {"model.onnx": b"not a graph"})
+        standin.add_kubernetes_endpoint("sentiment", blue=100, green=0)
         variables = standin.environment | {"AZURE_CREDENTIALS": json.dumps(standin.credentials)}
         for name, value in variables.items():
             print(f"export {name}='{value}'")  # noqa: T201

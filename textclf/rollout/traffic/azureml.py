@@ -5,6 +5,10 @@ percentiles leave of 100 goes to its default version, so the stable version is m
 shares are lowered before others are raised: in between, and if this process is killed there, what
 is not given away yet is the stable version's.
 
+For endpoints that exist: the class never left its preview, and newer front ends of Azure ML on
+Kubernetes do not route by percentile (https://github.com/Azure/azure-sdk-for-python/issues/28096).
+A new endpoint is better one of ``azureml-v2``.
+
 Source: Microsoft's "Deploy models to Azure Kubernetes Service", section on controlled rollout: "If
 you do not account for 100% of the traffic, any remaining percentage is routed to the default
 endpoint version."

@@ -26,7 +26,15 @@ from textclf.rollout.pairs import PairSummary
 from textclf.rollout.rates import Rates, judge_rates, rate
 from textclf.rollout.sequential import ANY_RATE, bounds
 
-__all__ = ["TESTS", "Finding", "Phase", "assess_observations", "assess_pairs", "worst_phase"]
+__all__ = [
+    "TESTS",
+    "Finding",
+    "Phase",
+    "assess_observations",
+    "assess_pairs",
+    "level_per_test",
+    "worst_phase",
+]
 
 # What takes a share of the level; a break of the contract takes none.
 TESTS = (
@@ -60,7 +68,7 @@ def assess_observations(
     Returns:
         Errors, latency (median and 99th percentile) and class mix, in this order.
     """
-    terms = Terms(_share(budgets), minimum_requests, "requests", "the reference's")
+    terms = Terms(level_per_test(budgets), minimum_requests, "requests", "the reference's")
     errors = Rates(
         counts=(candidate.errors, candidate.requests),
         reference=(reference.errors, reference.requests),
@@ -91,7 +99,9 @@ def assess_pairs(
         Shape, scores' range, errors, labels, score shifts (if a route gives scores), latency and
         accuracy (if right labels are known), in this order.
     """
-    terms = Terms(_share(budgets), minimum_pairs, "pairs", "the stable version's with itself")
+    terms = Terms(
+        level_per_test(budgets), minimum_pairs, "pairs", "the stable version's with itself"
+    )
     alone = replace(terms, whose="the stable version's")
     most = budgets.latency_ratio
     latencies = Latencies.of_pairs(pairs)
@@ -113,7 +123,8 @@ def _judge_class_mix(
     """Judge each label's share, up and down, and return what is said of the worst."""
     names = sorted({*candidate.labels, *reference.labels}) or ["any label"]
     # Of two labels the shares add up to 1, so that both tests are the same.
-    shared = replace(terms, level=terms.level / (1 if len(names) == 2 else len(names)))
+    level = terms.level / (1 if len(names) == 2 else len(names))
+    shared = replace(terms, level=level, unit="predictions")
     findings = []
     for name in names:
         ours, theirs = (_label_counts(seen, name) for seen in (candidate, reference))
@@ -124,14 +135,9 @@ def _judge_class_mix(
             words=f"are {name}" if up else f"are not {name}",
             prior=ANY_RATE,
         )
-        findings.append(
-            judge_rates(
-                "class_mix", rates, budgets.class_mix_shift, replace(shared, unit="predictions")
-            )
-        )
-    return max(
-        findings, key=lambda found: (SEVERITY.index(found.phase), round(found.value or 0.0, 9))
-    )
+        found = judge_rates("class_mix", rates, budgets.class_mix_shift, shared)
+        findings.append((SEVERITY.index(found.phase), round(found.value or 0.0, 9), up, found))
+    return max(findings, key=lambda rank: rank[:3])[3]
 
 
 def _label_counts(seen: Observation, label: str) -> tuple[float, float]:
@@ -230,5 +236,6 @@ def _judge_accuracy(pairs: PairSummary, terms: Terms) -> Finding:
     )
 
 
-def _share(budgets: Budgets) -> float:
+def level_per_test(budgets: Budgets) -> float:
+    """Return each test's share of the level."""
     return budgets.level / len(TESTS)

@@ -36,7 +36,7 @@ ANY_RATE: Prior = (0.5, 0.5)
 RARE: Prior = (0.5, 10.0)
 
 _TINY = 1e-9
-_HALVINGS = 45
+_HALVINGS = 32
 
 
 def log_evidence(
@@ -146,9 +146,9 @@ def _around(
     first, last = least + 4 * _TINY, most - 4 * _TINY
     middle = min(max(seen, first), last)
     if excess(first) > 0 > excess(middle):
-        lower = float(brentq(excess, first, middle, xtol=1e-6))
+        lower = float(brentq(excess, first, middle, xtol=1e-8))
     if excess(last) > 0 > excess(middle):
-        upper = float(brentq(excess, middle, last, xtol=1e-6))
+        upper = float(brentq(excess, middle, last, xtol=1e-8))
     return lower, upper
 
 

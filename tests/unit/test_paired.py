@@ -39,6 +39,7 @@ class Recorded:
         self._summaries: dict[str, PairSummary] = {}
 
     def record(self, comparison: Comparison) -> None:
+        """Let pairs come in."""
         if comparison not in self.recording:
             self.recording.append(comparison)
             self._summaries[comparison] = summarise(())
@@ -46,9 +47,11 @@ class Recorded:
         self._summaries[comparison].extend(found)
 
     def read(self, comparison: Comparison) -> PairSummary:
+        """Return what came in."""
         return self._summaries[comparison]
 
     def stop(self) -> None:
+        """Remember that it was asked."""
         self.stopped = True
 
 

@@ -96,6 +96,7 @@ def _find(store: Store, arguments: argparse.Namespace) -> State | None:
     ]
     differences += [] if state.plan.strategy == arguments.command else ["strategy"]
     differences += [] if state.traffic == arguments.traffic else ["engine"]
+    differences += ["recorder"] if state.records_pairs and not arguments.recorder else []
     if arguments.plan and read_plan(arguments.plan) != state.plan:
         differences.append("plan")
     if differences:

@@ -74,8 +74,8 @@ def gather(state: State, stage: Stage, sources: Sources, now: float) -> tuple[St
     state, unready = _check_readiness(state, sources.find_unready())
     findings += unready
     try:
-        if stage.kind == "noise" or (stage.kind == "shadow" and sources.pairs):
-            findings += _compare(stage, sources.pairs)
+        if sources.pairs and stage.kind in {"noise", "shadow"}:
+            findings += compare_pairs(stage, sources.pairs)
         elif now < state.entered_at + sources.settling_seconds:
             findings.append(_fact("requests", "Inconclusive", "requests: metrics are settling"))
         else:
@@ -126,9 +126,12 @@ def _fact(
     )
 
 
-def _compare(stage: Stage, pairs: Pairs | None) -> Sequence[Finding]:
-    if pairs is None:
-        raise EvidenceError("nobody records pairs of answers; name a recorder with --recorder")
+def compare_pairs(stage: Stage, pairs: Pairs) -> Sequence[Finding]:
+    """Record pairs of answers, and say what those recorded so far come to.
+
+    Raises:
+        EvidenceError: They cannot be recorded or read.
+    """
     pairs.record("noise" if stage.kind == "noise" else "shadow")
     noise = pairs.read("noise")
     if stage.kind == "shadow":

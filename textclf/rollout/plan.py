@@ -43,7 +43,7 @@ class Shadow(BaseModel):
     mirror_percent: _Percent = Field(default=100, description="of all requests")
     minimum_pairs: _Count = Field(default=1000, description="answers to compare before any traffic")
     noise_pairs: Annotated[int, Field(ge=0)] = Field(
-        default=200, description="of the stable version with itself, measured first; 0 for none"
+        default=1000, description="of the stable version with itself, measured first; 0 for none"
     )
     limit_seconds: _PositiveSeconds = Field(
         default=3600.0, description="longest time for either comparison; after it the rollout ends"

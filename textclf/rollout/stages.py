@@ -38,7 +38,7 @@ class Stage:
     budgets: Budgets
 
 
-def list_stages(plan: Plan, *, records_pairs: bool) -> tuple[Stage, ...]:
+def list_stages(plan: Plan, *, records_pairs: bool = True) -> tuple[Stage, ...]:
     """Return the stages of a plan; each that is assessed gets an equal part of the level.
 
     Each step is tested on its own requests, since shares of traffic that change would make equal

@@ -187,10 +187,15 @@ class Store:
             return kind.model_validate_json(path.read_bytes())
         except FileNotFoundError:
             return None
-        except (OSError, ValueError) as exc:
+        except ValidationError as exc:
+            first = exc.errors(include_url=False)[0]
+            place = ".".join(map(str, first["loc"]))
             raise RolloutStateError(
-                f"{path} cannot be read: {exc}; see where traffic goes and run `rollout.py abort`"
+                f"{path} cannot be read: {place}: {first['msg']}; remove it, and have "
+                "`rollout.py abort --traffic ...` move traffic back"
             ) from exc
+        except OSError as exc:
+            raise RolloutStateError(f"{path} cannot be read: {exc}") from exc
 
     def _write(self, path: Path, content: bytes) -> None:
         part = path.with_suffix(".part")

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import argparse
+import io
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,7 +18,7 @@ from tqdm import tqdm
 
 from scripts._command import run_command
 from textclf.rollout.analysis import level_per_test
-from textclf.rollout.budgets import Budgets
+from textclf.rollout.plan import default_plan
 from textclf.rollout.sequential import ANY_RATE, Floats
 from textclf.rollout.simulation import (
     Looks,
@@ -134,8 +135,10 @@ def _faulty() -> Iterator[Case]:
         yield _disagreement(f"{100 * rate:.0f} % of labels differ", rate, 0.0)
 
 
-_BUDGETS = Budgets()
-_LEVEL = level_per_test(_BUDGETS)
+# A canary by the default plan; each of its steps is tested by itself.
+_PLAN = default_plan("canary", mirrors=True, has_baseline=True)
+_BUDGETS = _PLAN.budgets
+_LEVEL = level_per_test(_BUDGETS) / len(_PLAN.steps)
 
 
 def _errors(words: str, ours: float | Floats, theirs: float | Floats, times: int = 1) -> Case:
@@ -187,7 +190,7 @@ def _tables(harmless: Simulated, faulty: Simulated, schedule: Schedule) -> str:
         (
             f"{schedule.rollouts:,} rollouts a row, {schedule.looks} looks, each at "
             f"{schedule.batch} requests more, {schedule.looks * schedule.batch:,} in all; level "
-            f"{_LEVEL:g} a test; "
+            f"{_LEVEL:.2g} a test, as in each of the {len(_PLAN.steps)} steps of the default plan; "
             f"pairs after {_NOISE_PAIRS:,} pairs of noise."
         ),
         "",
@@ -197,7 +200,7 @@ def _tables(harmless: Simulated, faulty: Simulated, schedule: Schedule) -> str:
     for case, looks in harmless:
         failed = int(looks.failed.any(axis=1).sum())
         most = binomtest(failed, schedule.rollouts).proportion_ci(0.9, "exact").high
-        cells = f"{failed} | {most:.2%} | {_passes(looks)}"
+        cells = f"{failed} | {100 * most:.2f} % | {_passes(looks)}"
         lines.append(f"| `{case.metric}` | {case.words} | {cells} |")
     lines += [
         "",
@@ -213,7 +216,7 @@ def _tables(harmless: Simulated, faulty: Simulated, schedule: Schedule) -> str:
 
 
 def _passes(looks: Looks) -> str:
-    return " | ".join(f"{looks.passed_at(minimum):.1%}" for minimum in _MINIMA)
+    return " | ".join(f"{100 * looks.passed_at(minimum):.1f} %" for minimum in _MINIMA)
 
 
 def _draw(faulty: Simulated, path: Path) -> None:
@@ -235,7 +238,10 @@ def _draw(faulty: Simulated, path: Path) -> None:
         axes.legend(fontsize=8, loc="lower right")
     for axes in grid:
         axes.set_axis_off()
-    figure.savefig(path, metadata={"Date": None})
+    drawn = io.StringIO()
+    figure.savefig(drawn, format="svg", metadata={"Date": None})
+    lines = (line.rstrip() for line in drawn.getvalue().splitlines())
+    path.write_text("\n".join([*lines, ""]), "utf-8")
 
 
 if __name__ == "__main__":

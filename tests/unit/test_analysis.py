@@ -245,6 +245,16 @@ def test_one_metric_of_pairs(
     assert by_metric(findings)[metric].phase == phase, by_metric(findings)[metric].reason
 
 
+def test_a_break_is_told_in_words() -> None:
+    """The reason of a broken contract names the member and the request."""
+    pairs = summarise(replace_first(pairs_of(9), shape=("positive:string",)))
+    found = by_metric(assess_pairs(pairs, None, BUDGETS, minimum_pairs=300))
+
+    assert found["answer_shape"].reason == (
+        "answer shape: 1 broken in 9 pairs, first: positive is a string, was a boolean in request r-0"
+    )
+
+
 def test_noise_is_no_fault_of_the_candidate() -> None:
     """What the stable version does to itself as often passes."""
     noise = summarise(pairs_of(1000, flips=50))

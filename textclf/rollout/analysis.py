@@ -189,9 +189,13 @@ def _judge_breaks(
 ) -> Finding:
     """Judge what must not happen even once."""
     phase: Phase = "Successful"
-    reason = f"none in {pairs.answered} pairs"
+    what = metric.replace("_", " ")
+    reason = f"{what}: no break in {pairs.answered} pairs"
     if breaks:
-        phase, reason = "Failed", f"{breaks} in {pairs.answered} pairs, first: {words[0]}"
+        phase, reason = (
+            "Failed",
+            f"{what}: {breaks} broken in {pairs.answered} pairs, first: {words[0]}",
+        )
     elif pairs.answered < terms.minimum:
         phase, reason = "Inconclusive", f"{reason}: too few, {terms.minimum} are needed"
     return Finding(

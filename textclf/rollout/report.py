@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jinja2
 import matplotlib as mpl
@@ -34,6 +34,14 @@ _TITLES = {
 _COLUMNS = 2
 
 Verdict = Mapping[str, Any]
+
+
+class _Point(NamedTuple):
+    """What one look found of one metric."""
+
+    at: float
+    stage: str
+    finding: Mapping[str, Any]
 
 
 def render_report(verdict: Verdict) -> str:
@@ -88,13 +96,21 @@ def _draw_weights(verdict: Verdict) -> Markup:
     axes = figure.subplots()
     for name, key in (
         ("mirrored", "mirror_percent"),
-        ("baseline", "baseline_percent"),
         ("candidate", "candidate_percent"),
+        ("baseline", "baseline_percent"),  # dashed, over what is mostly its equal
     ):
         shares = [0, *(weights[key] for _, weights in moves)]
         if any(shares):
             times = [0.0, *(at for at, _ in moves), end]
-            axes.stairs(shares, times, baseline=None, label=name, color=_COLOURS[name], linewidth=2)
+            axes.stairs(
+                shares,
+                times,
+                baseline=None,
+                label=name,
+                color=_COLOURS[name],
+                linewidth=2,
+                linestyle="--" if name == "baseline" else "-",
+            )
     marks = [("abort", "x", "#b42318"), ("hold", "|", "#9a6700")]
     for action, marker, colour in marks:
         times = [
@@ -104,52 +120,52 @@ def _draw_weights(verdict: Verdict) -> Markup:
             axes.plot(times, [0] * len(times), marker, color=colour, label=action, clip_on=False)
     axes.set(xlim=(0, end), ylim=(-2, 104), xlabel="seconds", ylabel="% of requests")
     if axes.get_legend_handles_labels()[0]:
-        axes.legend(loc="upper left", frameon=False, ncols=5)
+        figure.legend(loc="outside upper right", frameon=False, ncols=5)
     return _svg(figure)
 
 
 def _draw_metrics(verdict: Verdict) -> Markup | None:
     began = _seconds(verdict["started_at"])
-    seen: dict[str, list[tuple[float, Mapping[str, Any]]]] = {}
+    seen: dict[str, list[_Point]] = {}
     for look in verdict["looks"]:
+        at = _seconds(look["at"]) - began
         for finding in look["findings"]:
             if finding["metric"] in _TITLES and finding["value"] is not None:
-                seen.setdefault(finding["metric"], []).append(
-                    (_seconds(look["at"]) - began, finding)
-                )
+                point = _Point(at, look["stage"], finding)
+                seen.setdefault(finding["metric"], []).append(point)
     names = [name for name in _TITLES if name in seen]
     if not names:
         return None
     rows = -(-len(names) // _COLUMNS)
     figure = Figure(figsize=(9.6, 2.1 * rows), layout="constrained")
-    grid = list(figure.subplots(rows, _COLUMNS, squeeze=False).flat)
+    grid = list(figure.subplots(rows, _COLUMNS, squeeze=False, sharex=True).flat)
     for name, axes in zip(names, grid, strict=False):
         _draw_metric(axes, _TITLES[name], seen[name])
     for axes in grid[len(names) :]:
         axes.set_axis_off()
+    grid[0].set_xlim(0, max(_seconds(look["at"]) - began for look in verdict["looks"]) * 1.02 + 1)
     return _svg(figure)
 
 
-def _draw_metric(axes: Axes, title: str, points: Sequence[tuple[float, Mapping[str, Any]]]) -> None:
-    times = [at for at, _ in points]
-    values = [finding["value"] for _, finding in points]
-    axes.plot(times, values, "o-", markersize=3, color=_COLOURS["candidate"], label="seen")
-    bounded = [
-        (at, finding["lower"], finding["upper"])
-        for at, finding in points
-        if finding["lower"] is not None and finding["upper"] is not None
-    ]
-    if bounded:
-        at, lower, upper = zip(*bounded, strict=True)
-        axes.fill_between(at, lower, upper, color=_COLOURS["candidate"], alpha=0.15, label="bounds")
-    threshold = points[-1][1]["threshold"]
-    axes.axhline(threshold, color="#b42318", linestyle="--", linewidth=1, label="budget")
-    # Bounds on few requests are wide; what is close to the budget is what a person looks for.
-    top = max([threshold, *values]) * 1.6
-    bottom = min([0.0, *values]) if threshold < 1 else min([0.5, *values])
+def _draw_metric(axes: Axes, title: str, points: Sequence[_Point]) -> None:
+    colour = _COLOURS["candidate"]
+    for _, group in groupby(points, key=lambda point: point.stage):  # each counts from its start
+        some = list(group)
+        axes.plot(
+            [p.at for p in some], [p.finding["value"] for p in some], "o-", ms=3, color=colour
+        )
+        bounded = [p for p in some if None not in (p.finding["lower"], p.finding["upper"])]
+        lower, upper = ([p.finding[side] for p in bounded] for side in ("lower", "upper"))
+        axes.fill_between([p.at for p in bounded], lower, upper, color=colour, alpha=0.12)
+        axes.vlines([p.at for p in bounded], lower, upper, color=colour, alpha=0.35, linewidth=1)
+    threshold = points[-1].finding["threshold"]
+    axes.axhline(threshold, color="#b42318", linestyle="--", linewidth=1)
+    # Few requests have bounds far off; near the budget is where a person looks.
+    shown = [p.finding["value"] for p in points] + [threshold]
+    shown += [p.finding["lower"] for p in points if p.finding["lower"] is not None]
+    top, bottom = max(shown) * 1.5, 0.0 if threshold < 1 else 0.5
     axes.set_ylim(bottom, top if top > bottom else None)
     axes.set_title(title, fontsize=9, loc="left")
-    axes.legend(loc="upper right", frameon=False, fontsize=7, ncols=3)
 
 
 def _svg(figure: Figure) -> Markup:

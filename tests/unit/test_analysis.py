@@ -251,7 +251,8 @@ def test_a_break_is_told_in_words() -> None:
     found = by_metric(assess_pairs(pairs, None, BUDGETS, minimum_pairs=300))
 
     assert found["answer_shape"].reason == (
-        "answer shape: 1 broken in 9 pairs, first: positive is a string, was a boolean in request r-0"
+        "answer shape: 1 broken in 9 pairs, first: "
+        "positive is a string, was a boolean in request r-0"
     )
 
 

@@ -260,7 +260,7 @@ def test_every_file_is_used_and_every_object_described() -> None:
     for path in FOLDER.rglob("*.yaml"):
         if path.name != "kustomization.yaml":
             assert path.name in (path.parent / "kustomization.yaml").read_text("utf-8"), path
-    rows = set(re.findall(r"^\| (\w+) `([\w-]+)` \|", readme, re.MULTILINE))
+    rows = set(re.findall(r"^\| ([A-Z]\w+) `([\w-]+)` \|", readme, re.MULTILINE))
     objects = {(m["kind"], m["metadata"]["name"]) for overlay in OVERLAYS for m in build(overlay)}
 
     assert rows == objects

@@ -116,7 +116,10 @@ def set_stage(folder: Path) -> Iterator[Stage]:
     fault_file = folder / "fault"
     with contextlib.ExitStack() as stack, pytest.MonkeyPatch.context() as patch:
         patch.setenv(FAULT_FILE, str(fault_file))
-        services = _start_services(stack, folder)
+        ports = {version: free_port() for version in VERSIONS}
+        # First, since it looks for targets only seconds after its start.
+        prometheus = stack.enter_context(_prometheus(folder / "prometheus", ports))
+        services = _start_services(stack, folder, ports)
         site = Site(
             listen=f"127.0.0.1:{free_port()}",
             status_port=free_port(),
@@ -131,7 +134,7 @@ def set_stage(folder: Path) -> Iterator[Stage]:
             services=services,
             site=site,
             nginx=stack.enter_context(run_nginx(folder / "nginx", site)),
-            prometheus=stack.enter_context(_prometheus(folder / "prometheus", services)),
+            prometheus=prometheus,
             fault_file=fault_file,
         )
         for version in VERSIONS:
@@ -175,19 +178,22 @@ def _descendants(parent: int) -> Iterator[int]:
                 yield from (int(folder.name), *_descendants(int(folder.name)))
 
 
-def _start_services(stack: contextlib.ExitStack, folder: Path) -> dict[str, Served]:
-    """Start all at once, which takes little longer than one."""
+def _start_services(
+    stack: contextlib.ExitStack, folder: Path, ports: dict[str, int]
+) -> dict[str, Served]:
+    """Start all at once, which takes less long than one after the other."""
     with ThreadPoolExecutor() as pool:
-        contexts = [_service(folder, version) for version in VERSIONS]
+        contexts = [_service(folder, version, ports[version]) for version in VERSIONS]
         return dict(zip(VERSIONS, pool.map(stack.enter_context, contexts), strict=True))
 
 
 @contextlib.contextmanager
-def _service(folder: Path, version: str) -> Iterator[Served]:
+def _service(folder: Path, version: str, port: int) -> Iterator[Served]:
     own = folder / version
     own.mkdir()
     with serve(
         own,
+        port=port,
         target="tests.rollout.faulty:TextClassifier" if version == "candidate" else "",
         MODEL=str(PROJECT / "models" / "reference"),
         INFERENCE_THREADS="1",
@@ -197,10 +203,10 @@ def _service(folder: Path, version: str) -> Iterator[Served]:
 
 
 @contextlib.contextmanager
-def _prometheus(folder: Path, services: dict[str, Served]) -> Iterator[str]:
+def _prometheus(folder: Path, ports: dict[str, int]) -> Iterator[str]:
     folder.mkdir()
     url = f"127.0.0.1:{free_port()}"
-    targets = [served.url.removeprefix("http://") for served in services.values()]
+    targets = [f"127.0.0.1:{port}" for port in ports.values()]
     scrape = {"job_name": "textclf", "static_configs": [{"targets": targets}]}
     every = f"{SCRAPE_SECONDS}s"
     config = {

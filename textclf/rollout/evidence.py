@@ -73,6 +73,8 @@ def gather(state: State, stage: Stage, sources: Sources, now: float) -> tuple[St
     findings = _check_weights(state, sources.traffic)
     state, unready = _check_readiness(state, sources.find_unready())
     findings += unready
+    if sources.pairs and stage.kind == "step":
+        sources.pairs.stop()  # what it asks would count as requests of clients
     try:
         if sources.pairs and stage.kind in {"noise", "shadow"}:
             findings += compare_pairs(stage, sources.pairs)

@@ -56,7 +56,7 @@ class Options:
     stable: str
     candidate: str
     output: Path
-    queue_requests: int = 1000
+    queue_requests: int = 100
     concurrency: int = 4
     timeout_seconds: float = 10.0
     sample_percent: float = 0.0
@@ -69,7 +69,7 @@ class Counts:
 
     Attributes:
         taken: That wait, are asked, or were.
-        dropped: That found the queue full.
+        dropped: That found the queue full, or waited at the end.
         written: Pairs in the file.
     """
 
@@ -121,7 +121,12 @@ class Recorder:
             await asyncio.gather(*asking)
 
     async def finish(self) -> None:
-        """Wait until nothing waits any more."""
+        """Drop what waits, since no version should be asked later, and end what is being asked."""
+        while not self._waiting.empty():
+            self._waiting.get_nowait()
+            self._waiting.task_done()
+            self.counts.dropped += 1
+            self.counts.taken -= 1
         await self._waiting.join()
 
     def _client(self, url: str) -> httpx.AsyncClient:
@@ -183,7 +188,7 @@ async def _greet(client: httpx.AsyncClient) -> None:
 
 
 async def record(options: Options) -> None:
-    """Record until SIGTERM or Ctrl-C; what waits then is still asked, for some seconds.
+    """Record until SIGTERM or Ctrl-C; what is being asked then still has some seconds.
 
     Raises:
         EvidenceError: The file cannot be written, or the port is taken.

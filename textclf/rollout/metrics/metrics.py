@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import itertools
 import math
+import ssl
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
+from functools import cache
 from typing import Literal, NamedTuple, Protocol
+
+import httpx
 
 from textclf.errors import EvidenceError
 from textclf.rollout.observation import Observation
@@ -41,6 +45,12 @@ class Sample(NamedTuple):
     name: str
     labels: Mapping[str, str]
     value: float
+
+
+@cache
+def tls_context() -> ssl.SSLContext:
+    """Return what every request shares: reading all certificates takes longer than most answers."""
+    return httpx.create_ssl_context()
 
 
 def observe(samples: Iterable[Sample], *, where: str) -> Observation:

@@ -9,7 +9,14 @@ from typing import Any
 import httpx
 
 from textclf.errors import EvidenceError
-from textclf.rollout.metrics.metrics import PREDICTIONS, REQUESTS, SECONDS_BUCKET, Sample, observe
+from textclf.rollout.metrics.metrics import (
+    PREDICTIONS,
+    REQUESTS,
+    SECONDS_BUCKET,
+    Sample,
+    observe,
+    tls_context,
+)
 from textclf.rollout.observation import Observation
 
 
@@ -75,6 +82,7 @@ class PrometheusMetrics:
                 data={"query": expression},
                 timeout=self._timeout_seconds,
                 trust_env=False,
+                verify=tls_context(),
             )
             content: Any = answer.json()
             if content["status"] != "success":

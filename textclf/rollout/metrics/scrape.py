@@ -8,7 +8,7 @@ import httpx
 from prometheus_client.parser import text_string_to_metric_families
 
 from textclf.errors import EvidenceError
-from textclf.rollout.metrics.metrics import Sample, observe
+from textclf.rollout.metrics.metrics import Sample, observe, tls_context
 from textclf.rollout.observation import Observation
 
 
@@ -30,7 +30,9 @@ class ScrapedMetrics:
             raise EvidenceError(f"the {version} version has no URL; name it")
         url = f"{self._urls[version].rstrip('/')}/metrics"
         try:
-            answer = httpx.get(url, timeout=self._timeout_seconds, trust_env=False)
+            answer = httpx.get(
+                url, timeout=self._timeout_seconds, trust_env=False, verify=tls_context()
+            )
             answer.raise_for_status()
             samples = list(_parse(answer.text))
         except (httpx.HTTPError, ValueError) as exc:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from scripts._rollout_arguments import parse
+from scripts.rollout import main
 from tests.azure.endpoints import KubernetesEndpoint
 from tests.azure.standin import AzureStandIn
 from textclf.errors import TrafficError
 from textclf.rollout.traffic import Traffic, Weights
-from textclf.rollout.traffic.azureml import AksEndpointTraffic, add_arguments, build
+from textclf.rollout.traffic.azureml import AksEndpointTraffic, build
 
 pytestmark = pytest.mark.usefixtures("sdks")
 
 _PLACE = ["--workspace", AzureStandIn.workspace, "--resource-group", AzureStandIn.resource_group]
-_ENDPOINT = ["--endpoint", "sentiment", "--stable-version", "blue", "--candidate-version", "green"]
+_PARTS = ["--endpoint", "sentiment", "--stable", "blue", "--candidate", "green"]
+_LINE = ["--traffic", "azureml", *_PLACE, *_PARTS]
 
 
 def _traffic(*arguments: str) -> AksEndpointTraffic:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return build(parser.parse_args([*_PLACE, *_ENDPOINT, *arguments]))
+    return build(parse(["canary", *_LINE, *arguments]))
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_killed_between_two_updates(azure: AzureStandIn) -> None:
 def test_baseline(azure: AzureStandIn) -> None:
     """A fresh copy of the stable version has a share of its own."""
     endpoint = azure.add_kubernetes_endpoint("sentiment", blue=100, green=0, fresh=0)
-    traffic = _traffic("--baseline-version", "fresh")
+    traffic = _traffic("--baseline", "fresh")
     weights = Weights(candidate_percent=10, baseline_percent=10)
 
     traffic.move(weights)
@@ -169,7 +170,28 @@ def test_cannot_mirror(azure: AzureStandIn) -> None:
     assert not azure.requests
 
 
-def test_one_name_for_two_versions(azure: AzureStandIn) -> None:  # noqa: ARG001 - credentials
-    """Stable and candidate cannot be the same version."""
-    with pytest.raises(TrafficError, match="a different version for each part"):
-        _traffic("--candidate-version", "blue")
+@pytest.mark.usefixtures("azure")
+@pytest.mark.parametrize(
+    ("candidate", "said"),
+    [
+        ("blue", "a different version for each part"),
+        ("http://127.0.0.1:3000", "cannot be a version of endpoint sentiment; name the version"),
+    ],
+)
+def test_names(candidate: str, said: str) -> None:
+    """Stable and candidate are two versions, by the names that Azure has for them."""
+    with pytest.raises(TrafficError, match=said):
+        _traffic("--candidate", candidate)
+
+
+def test_abort_from_the_command_line(
+    azure: AzureStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the state of a rollout is lost, its traffic can still be taken back."""
+    endpoint = azure.add_kubernetes_endpoint("sentiment", blue=70, green=30)
+
+    assert main(["abort", *_LINE, "--state", str(tmp_path / "none"), "--yes"]) == 0
+
+    output = capsys.readouterr()
+    assert endpoint.percentiles == {"blue": 100, "green": 0}
+    assert not [secret for secret in azure.secrets if secret in output.out + output.err]

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
+from scripts._rollout_arguments import parse
+from scripts.rollout import main
 from tests.azure.endpoints import ManagedEndpoint
 from tests.azure.standin import AzureStandIn
 from textclf.errors import TrafficError
 from textclf.rollout.traffic import Traffic, Weights
-from textclf.rollout.traffic.azureml_v2 import OnlineEndpointTraffic, add_arguments, build
+from textclf.rollout.traffic.azureml_v2 import OnlineEndpointTraffic, build
 
 pytestmark = pytest.mark.usefixtures("sdks")
 
 _PLACE = ["--workspace", AzureStandIn.workspace, "--resource-group", AzureStandIn.resource_group]
-_PARTS = ["--stable-deployment", "blue", "--candidate-deployment", "green"]
+_PARTS = ["--endpoint", "sentiment", "--stable", "blue", "--candidate", "green"]
+_LINE = ["--traffic", "azureml-v2", *_PLACE, *_PARTS]
 
 
 def _traffic(*arguments: str) -> OnlineEndpointTraffic:
-    parser = argparse.ArgumentParser()
-    add_arguments(parser)
-    return build(parser.parse_args([*_PLACE, "--endpoint", "sentiment", *_PARTS, *arguments]))
+    return build(parse(["canary", *_LINE, *arguments]))
 
 
 @pytest.fixture
@@ -71,7 +72,7 @@ def test_a_move_that_holds_changes_nothing(azure: AzureStandIn, endpoint: Manage
 def test_baseline(azure: AzureStandIn) -> None:
     """A fresh copy of the stable deployment has a share of its own."""
     endpoint = azure.add_managed_endpoint("sentiment", blue=100, green=0, fresh=0)
-    traffic = _traffic("--baseline-deployment", "fresh")
+    traffic = _traffic("--baseline", "fresh")
     weights = Weights(candidate_percent=10, baseline_percent=10)
 
     traffic.move(weights)
@@ -83,7 +84,7 @@ def test_baseline(azure: AzureStandIn) -> None:
 
 def test_no_baseline(endpoint: ManagedEndpoint) -> None:
     """A share for a baseline that is not there is refused."""
-    with pytest.raises(TrafficError, match="name one with --baseline-deployment"):
+    with pytest.raises(TrafficError, match="name one with --baseline, or plan"):
         _traffic().move(Weights(candidate_percent=10, baseline_percent=10))
 
     assert endpoint.traffic == {"blue": 100, "green": 0}
@@ -204,3 +205,16 @@ def test_no_answer_in_time(azure: AzureStandIn, endpoint: ManagedEndpoint) -> No
         _traffic("--timeout-seconds", "8").read()
 
     assert _puts(azure) == 0
+
+
+def test_abort_from_the_command_line(
+    azure: AzureStandIn, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where the state of a rollout is lost, its traffic can still be taken back."""
+    endpoint = azure.add_managed_endpoint("sentiment", blue=70, green=30)
+
+    assert main(["abort", *_LINE, "--state", str(tmp_path / "none"), "--yes"]) == 0
+
+    output = capsys.readouterr()
+    assert endpoint.traffic == {"blue": 100}
+    assert not [secret for secret in azure.secrets if secret in output.out + output.err]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -38,7 +39,14 @@ class Shares:
     baseline: str | None = None
 
     def __post_init__(self) -> None:
-        """Refuse one name for two versions."""
+        """Refuse what cannot be a name, and one name for two versions."""
+        for name in self.names:
+            if not re.fullmatch(_VERSION, name):
+                raise TrafficError(
+                    f"{name} cannot be a {self.kind} of endpoint {self.endpoint}; name the "
+                    f"{self.kind} as Azure does, and give where it is asked with --stable-url or "
+                    "--candidate-url"
+                )
         if len(set(self.names)) < len(self.names):
             raise TrafficError(
                 f"endpoint {self.endpoint} cannot roll out {', '.join(self.names)}: name a "
@@ -62,7 +70,7 @@ class Shares:
         elif weights.baseline_percent:
             raise TrafficError(
                 f"no {self.kind} of endpoint {self.endpoint} is the baseline; name one with "
-                f"--baseline-{self.kind}, or plan without a baseline"
+                "--baseline, or plan without one"
             )
         return shares
 
@@ -144,18 +152,15 @@ class AzureEndpoint:
 
 
 def add_endpoint_arguments(parser: argparse.ArgumentParser, kind: str) -> None:
-    """Ask for an endpoint and its versions, which Azure calls ``kind``."""
+    """Ask for an endpoint, whose versions Azure calls ``kind``."""
     add_workspace_arguments(parser)
-    parser.add_argument("--endpoint", type=matching(NAME, "an endpoint"), required=True)
-    for part in ("stable", "candidate", "baseline"):
-        parser.add_argument(
-            f"--{part}-{kind}",
-            type=matching(_VERSION, f"a {kind}"),
-            required=part != "baseline",
-            metavar="NAME",
-            help=f"{kind} of the endpoint that is the {part} version"
-            + (" (default: none)" if part == "baseline" else ""),
-        )
+    parser.add_argument(
+        "--endpoint",
+        type=matching(NAME, "an endpoint"),
+        required=True,
+        metavar="NAME",
+        help=f"endpoint that has each version as a {kind}",
+    )
     parser.add_argument(
         "--timeout-seconds",
         type=float,
@@ -170,16 +175,26 @@ def read_endpoint_arguments(
 ) -> tuple[AzureEndpoint, Shares]:
     """Return the endpoint that the command line names, and its versions.
 
+    Args:
+        arguments: What ``add_endpoint_arguments`` asks for, and ``stable``, ``candidate`` and
+            ``baseline``, which name the versions.
+        sdk: That the endpoint is of.
+        kind: What Azure calls a version there.
+
     Raises:
         AccessError: The credentials are malformed, or nothing names a subscription.
-        TrafficError: Two versions have one name.
+        TrafficError: Two versions have one name, or a name cannot be one.
     """
     credentials = parse_credentials(read_azure_credentials())
     workspace = read_workspace(arguments, credentials)
     connect = partial(
         SdkClient, sdk, workspace, credentials, timeout_seconds=arguments.timeout_seconds
     )
-    parts = ("stable", "candidate", "baseline")
-    named = {part: getattr(arguments, f"{part}_{kind}") for part in parts}
-    shares = Shares(endpoint=arguments.endpoint, kind=kind, **named)
+    shares = Shares(
+        endpoint=arguments.endpoint,
+        kind=kind,
+        stable=arguments.stable,
+        candidate=arguments.candidate,
+        baseline=arguments.baseline,
+    )
     return AzureEndpoint(arguments.endpoint, connect), shares

@@ -142,7 +142,7 @@ def _effective(versions: Versions) -> dict[str, int]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Ask for an endpoint and the names of its versions."""
+    """Add what only this engine needs to know."""
     add_endpoint_arguments(parser, _KIND)
 
 
@@ -151,6 +151,6 @@ def build(arguments: argparse.Namespace) -> AksEndpointTraffic:
 
     Raises:
         AccessError: The credentials are malformed, or nothing names a subscription.
-        TrafficError: Two versions have one name.
+        TrafficError: Two versions have one name, or a name cannot be one.
     """
     return AksEndpointTraffic(*read_endpoint_arguments(arguments, V1, _KIND))

@@ -104,7 +104,7 @@ def _deployed(found: Mapping[str, Any]) -> dict[str, int]:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Ask for an endpoint and the names of its deployments."""
+    """Add what only this engine needs to know."""
     add_endpoint_arguments(parser, _KIND)
 
 
@@ -113,6 +113,6 @@ def build(arguments: argparse.Namespace) -> OnlineEndpointTraffic:
 
     Raises:
         AccessError: The credentials are malformed, or nothing names a subscription.
-        TrafficError: Two deployments have one name.
+        TrafficError: Two deployments have one name, or a name cannot be one.
     """
     return OnlineEndpointTraffic(*read_endpoint_arguments(arguments, V2, _KIND))

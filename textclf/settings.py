@@ -113,7 +113,8 @@ def read_kubeconfig(environ: Mapping[str, str] = os.environ) -> str | None:
 
 def environment_without_secrets(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the environment for a program that is told of the service principal otherwise."""
-    return {name: value for name, value in environ.items() if name != _AZURE_CREDENTIALS}
+    secret = {_AZURE_CREDENTIALS, _KUBECONFIG_CONTENT}
+    return {name: value for name, value in environ.items() if name not in secret}
 
 
 def read_source_date_epoch(environ: Mapping[str, str] = os.environ) -> int | None:

@@ -252,6 +252,8 @@ def test_the_job_outlasts_its_own_limits() -> None:
     assert plan.shadow
     assert job["spec"]["activeDeadlineSeconds"] > 2 * plan.shadow.limit_seconds
     assert job["spec"]["backoffLimit"] == 0
+    bluegreen = find(build("argo/bluegreen"), "Rollout")["spec"]
+    assert bluegreen["progressDeadlineSeconds"] > job["spec"]["activeDeadlineSeconds"]
 
 
 def test_every_file_is_used_and_every_object_described() -> None:

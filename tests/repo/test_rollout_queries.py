@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import yaml
 
 from tests.conftest import require
+from tests.http.serving import PROJECT
 from tests.repo.manifests import build, find
 
 Series = dict[str, str]
@@ -133,6 +135,16 @@ CASES: list[Any] = [
     ),
     pytest.param("textclf-watch", "error-rate", requests("new", 90), None, id="few by themselves"),
 ]
+
+
+def test_queries_name_what_the_service_counts() -> None:
+    """A metric that is renamed in the service is one that no analysis would see."""
+    code = (PROJECT / "textclf" / "telemetry.py").read_text("utf-8")
+    templates = [m for m in build("argo/canary") if m["kind"] == "AnalysisTemplate"]
+    named = re.findall(r"\btextclf_[a-z_]+", yaml.safe_dump(templates))
+
+    assert named
+    assert [n for n in named if f'"{re.sub("_(bucket|count)$", "", n)}"' not in code] == []
 
 
 @pytest.mark.parametrize(("template", "metric", "series", "expected"), CASES)

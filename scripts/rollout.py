@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from functools import partial
+from importlib import import_module
 from typing import Any
 
 from scripts._command import run_command
@@ -29,7 +30,6 @@ from textclf.rollout.evidence import Sources
 from textclf.rollout.plan import Plan, default_plan, read_plan
 from textclf.rollout.preflight import check_candidate, describe_version, find_unready
 from textclf.rollout.recording import RecorderProcess, read_known_labels
-from textclf.rollout.report import render_report
 from textclf.rollout.stages import ALL_STABLE, describe, last_weights, list_stages
 from textclf.rollout.state import State
 from textclf.rollout.store import Store
@@ -232,7 +232,9 @@ def _confirm(arguments: argparse.Namespace, question: str) -> bool:
 def _write_records(store: Store, state: State, *, refused: str = "") -> dict[str, Any]:
     verdict = make_verdict(state, store.looks(), refused=refused)
     store.write("verdict.json", render_verdict(verdict))
-    store.write("report.html", render_report(verdict))
+    # It draws, and takes longer to import than `status` may take.
+    report = import_module("textclf.rollout.report")
+    store.write("report.html", report.render_report(verdict))
     return verdict
 
 

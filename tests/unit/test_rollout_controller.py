@@ -214,6 +214,19 @@ def test_a_person_ends_what_nobody_controls(tmp_path: Path) -> None:
         controller.end(ended, "promote")
 
 
+def test_what_was_promoted_can_go_back(tmp_path: Path) -> None:
+    """The stable version is kept: an abort after the promotion, even one cut short, goes back."""
+    world = World()
+    promoted = run(world, BLUEGREEN, tmp_path)
+    world.bomb.at = world.bomb.ticks + 3
+    with pytest.raises(Killed):
+        make_controller(world, tmp_path).end(promoted, "abort")
+    world.bomb.at = None
+    state = run(world, BLUEGREEN, tmp_path)
+
+    assert (state.outcome, state.by, world.weights) == ("rolled back", "operator", ALL_STABLE)
+
+
 def test_nobody_promotes_what_was_never_checked(tmp_path: Path) -> None:
     """A person may overrule the evidence, but not skip the preflight."""
     world = World(fails_preflight="golden: wrong labels")

@@ -16,7 +16,7 @@ DOCUMENT = json.loads((PROJECT / "openapi.json").read_text("utf-8"))
 
 def changed(path: str, value: Any) -> dict[str, Any]:
     """Return the service's document with one change; None takes the member out."""
-    document = copy.deepcopy(DOCUMENT)
+    document: dict[str, Any] = copy.deepcopy(DOCUMENT)
     *steps, last = path.split("|")
     node = document
     for step in steps:

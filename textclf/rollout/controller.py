@@ -84,7 +84,7 @@ class Controller:
         try:
             if self.store.load() is None:
                 state = self._start(state)
-            elif state.outcome is None:
+            elif state.outcome is None or state.intent:
                 state = self._recover(state, stages)
             while state.outcome is None:
                 state = self._advance(state, stages)
@@ -96,11 +96,13 @@ class Controller:
     def end(self, state: State, command: Command) -> State:
         """Promote or abort because a person says so, and return how the rollout ended.
 
+        What was promoted can be aborted as long as the stable version is kept.
+
         Raises:
             RolloutStateError: It has ended already, or the candidate was not even checked.
             TrafficError: The engine does not do what it is told.
         """
-        if state.outcome is not None:
+        if state.outcome is not None and (state.outcome, command) != ("promoted", "abort"):
             raise RolloutStateError(f"the rollout has ended already: {state.outcome}")
         if command == "promote" and state.position == 0:
             raise RolloutStateError(

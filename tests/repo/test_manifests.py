@@ -17,12 +17,12 @@ from textclf.settings import Settings
 ARGO = OVERLAYS[1:]
 SERVING = {"app.kubernetes.io/name": "textclf"}
 MISTAKES = [
-    ("Deployment", ("spec", "template", "spec", "containers", 0), "readynessProbe"),
+    ("Deployment", ("spec", "template", "spec", "containers", 0), "readyProbe"),
     ("HorizontalPodAutoscaler", ("spec",), "minReplica"),
     ("Rollout", ("spec", "strategy", "canary", "steps", 0), "setWeights"),
     ("Rollout", ("spec", "workloadRef"), "scaleUp"),
     ("AnalysisTemplate", ("spec", "metrics", 0), "failureLimits"),
-    ("ServiceMonitor", ("spec", "endpoints", 0), "intervall"),
+    ("ServiceMonitor", ("spec", "endpoints", 0), "scrapeInterval"),
     ("HTTPRoute", ("spec", "rules", 0, "filters", 0, "requestMirror"), "percentage"),
 ]
 

@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Self
+from typing import Any, Self
 
 from benchmarks.corpus import read_corpus
 
@@ -28,18 +28,16 @@ class Reply:
         seconds: That it took.
         status: 0 without an answer.
         failure: Why it counts as failed; empty if it does not.
-        positive: What was answered.
     """
 
     ended: float
     seconds: float
     status: int
     failure: str
-    positive: bool | None
 
 
 class Load:
-    """Clients that ask ``/predict`` at a steady rate, each once, while the block lasts.
+    """Clients that ask at a steady rate, each once and by either route, while the block lasts.
 
     Attributes:
         replies: In the order of their end.
@@ -62,9 +60,12 @@ class Load:
         self._keep_alive = keep_alive
         draw = random.Random(port)  # noqa: S311 - an order
         short = [text for text in read_corpus() if len(text) < SHORT_CHARACTERS]
-        bodies = [json.dumps([text]).encode() for text in texts or short]
-        draw.shuffle(bodies)
-        self._requests = [_encode(body, keep_alive=keep_alive) for body in bodies]
+        self._requests = [
+            _encode(path, content, keep_alive=keep_alive)
+            for text in texts or short
+            for path, content in (("/predict", [text]), ("/classify", {"texts": [text]}))
+        ]
+        draw.shuffle(self._requests)
         self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
         self._stop = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._run()))
@@ -112,10 +113,11 @@ class Load:
         except (OSError, EOFError, TimeoutError, ValueError) as exc:
             failure = type(exc).__name__
         ended = time.monotonic()
-        positive = json.loads(body).get("positive") if status == 200 else None
-        if not failure and not isinstance(positive, bool):
-            failure = str(status) if status != 200 else "wrong body"
-        self.replies.append(Reply(ended, ended - began, status, failure, positive))
+        if not failure and status != 200:
+            failure = str(status)
+        elif not failure and not _is_prediction(json.loads(body)):
+            failure = "wrong body"
+        self.replies.append(Reply(ended, ended - began, status, failure))
 
     async def _exchange(self, request: bytes) -> tuple[int, bytes]:
         while self._idle and self._idle[-1][0].at_eof():
@@ -138,9 +140,17 @@ class Load:
         return int(head[9:12]), body
 
 
-def _encode(body: bytes, *, keep_alive: bool) -> bytes:
+def _is_prediction(content: Any) -> bool:
+    if "positive" in content:
+        return isinstance(content["positive"], bool)
+    (prediction,) = content["predictions"]
+    return isinstance(prediction["label"], str) and isinstance(prediction["score"], float)
+
+
+def _encode(path: str, content: Any, *, keep_alive: bool) -> bytes:
+    body = json.dumps(content).encode()
     return (
-        b"POST /predict HTTP/1.1\r\nHost: rollout.test\r\nContent-Type: application/json\r\n"
+        b"POST %s HTTP/1.1\r\nHost: rollout.test\r\nContent-Type: application/json\r\n"
         b"Connection: %s\r\nContent-Length: %d\r\n\r\n%s"
-        % (b"keep-alive" if keep_alive else b"close", len(body), body)
+        % (path.encode(), b"keep-alive" if keep_alive else b"close", len(body), body)
     )

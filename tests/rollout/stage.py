@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -75,9 +75,9 @@ class Stage:
         """Of loopback, that requests are mirrored to; whoever records listens on it."""
         return int((self.site.recorder or "").rpartition(":")[2])
 
-    def load(self, rate: float, *, keep_alive: bool = False) -> Load:
+    def load(self, rate: float, *, texts: Sequence[str] = ()) -> Load:
         """Return clients of nginx; a block begins and ends them."""
-        return Load(self.port, rate=rate, keep_alive=keep_alive)
+        return Load(self.port, rate=rate, texts=texts)
 
     def plant(self, fault: str) -> None:
         """Plant a fault in the candidate, or none."""

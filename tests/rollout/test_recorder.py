@@ -22,7 +22,16 @@ from textclf.rollout.observation import Pair
 from textclf.rollout.recorder import read_pairs
 from textclf.rollout.traffic import Weights
 
-SHAPE = ("$:object", "positive:boolean")
+PREDICTED = ("$:object", "positive:boolean")
+CLASSIFIED = (
+    "$:object",
+    "model:string",
+    "predictions.0.label:string",
+    "predictions.0.score:number",
+    "predictions.0.truncated:boolean",
+    "predictions.0:object",
+    "predictions:array",
+)
 
 
 @contextmanager
@@ -72,8 +81,10 @@ def test_equal_versions_answer_alike(stage: Stage, tmp_path: Path) -> None:
     logged = (stage.folder / "nginx" / "access.log").read_text().split()
 
     assert {pair.stable.status for pair in pairs} == {200}
-    assert {pair.stable.shape for pair in pairs} == {SHAPE}
-    assert {pair.stable.labels for pair in pairs} == {("true",), ("false",)}
+    assert {pair.stable.shape for pair in pairs} == {PREDICTED, CLASSIFIED}
+    assert {pair.stable.labels for pair in pairs} == {
+        (label,) for label in ("true", "false", "positive", "negative")
+    }
     for pair in pairs:
         assert pair.request_id in logged
         assert replace(pair.candidate, seconds=0) == replace(pair.stable, seconds=0)
@@ -106,20 +117,20 @@ def test_texts_are_sampled_where_that_is_asked_for(stage: Stage, tmp_path: Path)
 
 
 @pytest.mark.parametrize(
-    ("fault", "shape", "agree"),
+    ("fault", "shapes", "agree"),
     [
-        ("text for a boolean", ("$:object", "positive:string"), True),
-        ("flipped labels", SHAPE, False),
+        ("text for a boolean", {("$:object", "positive:string"), CLASSIFIED}, True),
+        ("flipped labels", {PREDICTED, CLASSIFIED}, False),
     ],
 )
 def test_a_change_that_no_client_notices_shows(
-    stage: Stage, tmp_path: Path, fault: str, shape: tuple[str, ...], agree: bool
+    stage: Stage, tmp_path: Path, fault: str, shapes: set[tuple[str, ...]], agree: bool
 ) -> None:
     """``"false"`` for ``false`` is another shape of the same label; another label shows as one."""
     stage.plant(fault)
     pairs = record(stage, tmp_path / "pairs.jsonl", requests=20)
 
-    assert {pair.candidate.shape for pair in pairs} == {shape}
+    assert {pair.candidate.shape for pair in pairs} == shapes
     assert {pair.candidate.labels == pair.stable.labels for pair in pairs} == {agree}
 
 

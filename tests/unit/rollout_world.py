@@ -68,6 +68,7 @@ class World:
         fails_preflight: What its preflight finds.
         refuses: Weights that the engine refuses to move to.
         meddle: Is called with the world after every second.
+        journal: What was written of traffic, and how it was moved, in order.
     """
 
     errors_percent: float = 0.0
@@ -88,6 +89,7 @@ class World:
     recording: Comparison | None = None
     moved: list[Weights] = field(default_factory=list)
     told: list[str] = field(default_factory=list)
+    journal: list[str] = field(default_factory=list)
 
     def pass_time(self, seconds: float) -> None:
         """Let clients ask for so long."""
@@ -142,6 +144,7 @@ class Engine:
             raise TrafficError("the engine refuses")
         self.world.weights = weights
         self.world.moved.append(weights)
+        self.world.journal.append(f"moved {weights}")
         self.world.bomb.tick()
 
 
@@ -207,20 +210,24 @@ class Clock:
 class FragileStore(Store):
     """A store whose process may be killed before and after everything that it writes."""
 
-    def __init__(self, folder: Path, bomb: Bomb) -> None:
+    def __init__(self, folder: Path, world: World) -> None:
         super().__init__(folder)
-        self._bomb = bomb
+        self._world = world
+        self._bomb = world.bomb
 
     def save(self, state: State) -> None:
         """Write the state."""
         self._bomb.tick()
         super().save(state)
+        at = f"intends {state.intent.weights}" if state.intent else f"is at {state.weights}"
+        self._world.journal.append(at)
         self._bomb.tick()
 
     def add_look(self, look: Look) -> None:
         """Write a look."""
         self._bomb.tick()
         super().add_look(look)
+        self._world.journal.append("looked")
         self._bomb.tick()
 
 
@@ -241,7 +248,7 @@ def make_controller(world: World, folder: Path) -> Controller:
         find_unready=lambda: world.unready,
     )
     return Controller(
-        store=FragileStore(folder, world.bomb),
+        store=FragileStore(folder, world),
         sources=sources,
         preflight=preflight,
         tell=world.told.append,

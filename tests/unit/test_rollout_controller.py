@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from tests.unit.rollout_world import (
     BLUEGREEN,
     CANARY,
+    REQUESTS_PER_SECOND,
     SHADOW,
     Bomb,
     Killed,
@@ -79,6 +80,36 @@ def test_a_good_candidate(plan: Plan, outcome: str, moved: list[Weights], tmp_pa
 
     assert (state.outcome, world.moved, world.weights) == (outcome, moved, moved[-1])
     require_evidence(state, tmp_path)
+
+
+@pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
+@pytest.mark.parametrize("errors_percent", [0, 30], ids=["good", "bad"])
+def test_the_state_is_written_around_every_move(
+    plan: Plan, errors_percent: int, tmp_path: Path
+) -> None:
+    """Right before traffic moves the state says where to; right after, that it is there."""
+    world = World(errors_percent=errors_percent)
+    run(world, plan, tmp_path)
+
+    moves = [number for number, line in enumerate(world.journal) if line.startswith("moved ")]
+    assert len(moves) == len(world.moved) > 1
+    for number in moves:
+        before, moved, after = world.journal[number - 1 : number + 2]
+        weights = moved.removeprefix("moved ")
+        assert (before, after) == (f"intends {weights}", f"is at {weights}")
+
+
+def test_each_step_counts_from_its_start(tmp_path: Path) -> None:
+    """What was answered at other weights is no evidence for these."""
+    run(World(), CANARY, tmp_path)
+    looks = [look for look in Store(tmp_path).looks() if look.stage.startswith("step")]
+
+    for stage in dict.fromkeys(look.stage for look in looks):
+        first, *_, last = [look for look in looks if look.stage == stage]
+        assert {finding.n for finding in first.findings} == {0}
+        percent = last.weights.candidate_percent
+        expected = REQUESTS_PER_SECOND * (last.at - first.at) * percent / 100
+        assert last.findings[0].n == pytest.approx(expected, abs=2)
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,15 @@ def test_shares_of_unnamed_versions_are_not_ours(stage: Stage) -> None:
         other.read()
 
 
+def test_the_folder_of_another_nginx_is_told(stage: Stage, tmp_path: Path) -> None:
+    """Where no configuration is, nothing is moved."""
+    elsewhere = Nginx(tmp_path / "nowhere", stage.site)
+
+    with pytest.raises(TrafficError, match="name the folder of the nginx that runs"):
+        elsewhere.move(Weights(candidate_percent=1))
+    assert stage.nginx.read() == Weights()
+
+
 def test_a_promoted_candidate_is_the_next_stable_version(stage: Stage) -> None:
     """Shares are known by address, so that the next rollout reads them as its own."""
     stage.nginx.move(Weights(candidate_percent=100))

@@ -90,20 +90,25 @@ class Nginx:
                 in force again.
         """
         text, generation = render_config(self._site, weights)
-        config = self._folder / _CONFIG
-        if self._ask()["generation"] == generation and config.read_text("utf-8") == text:
-            return
-        self._test(text)
-        previous = self._folder / _PREVIOUS
-        shutil.copyfile(config, previous)
-        (self._folder / _NEXT).replace(config)
+        config, previous = self._folder / _CONFIG, self._folder / _PREVIOUS
         try:
-            self._reload(generation)
-        except TrafficError:
-            previous.replace(config)
-            with contextlib.suppress(TrafficError):
-                self._signal()  # in case it is only slow
-            raise
+            if self._ask()["generation"] == generation and config.read_text("utf-8") == text:
+                return
+            self._test(text)
+            shutil.copyfile(config, previous)
+            (self._folder / _NEXT).replace(config)
+            try:
+                self._reload(generation)
+            except TrafficError:
+                previous.replace(config)
+                with contextlib.suppress(TrafficError):
+                    self._signal()  # in case it is only slow
+                raise
+        except OSError as exc:
+            raise TrafficError(
+                f"the configuration in {self._folder} cannot be changed: {exc}; name the folder of "
+                "the nginx that runs with --nginx-folder"
+            ) from exc
 
     def prepare(self) -> None:
         """Lay the folder of an nginx that is to be started: all traffic on the stable version.

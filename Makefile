@@ -70,6 +70,7 @@ hooks: environment  ## run the hooks before each commit from now on
 lock: $(filter $(OWN_UV),$(UV))  ## compile the locks; UPGRADE=--upgrade takes newer versions
 	$(COMPILE) $(UPGRADE) pyproject.toml -o requirements/serving.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml --group dev -c requirements/serving.txt -o requirements/dev.txt
+	$(COMPILE) $(UPGRADE) --group rollout -c requirements/dev.txt -o requirements/rollout.txt
 	$(COMPILE) $(UPGRADE) --group uv -o requirements/uv.txt
 
 lock-peers: $(filter $(OWN_UV),$(UV))  ## compile the locks of the benchmark's peers

@@ -27,9 +27,10 @@ CI_RUN = (PROJECT / ".ci" / "run").read_text()
 PINNED = re.compile(
     r"uses: ([\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+|\$/\.github/workflows/\w+\.yml)"
 )
-# cosign signs as the workflow itself, an identity that only GitHub can give: no test here has it.
+# cosign signs as the workflow itself, an identity that only GitHub can give, and verifies that: no
+# test here has it.
 CALL = re.compile(
-    r"make (?P<target>[a-z-]+)( .*)?|cosign sign .*|"
+    r"make (?P<target>[a-z-]+)( .*)?|cosign (sign|verify) .*|"
     r"\.venv/bin/python (?P<script>scripts/\w+\.py) .*"
 )
 REACHES_A_REGISTRY = re.compile(r"docker/login-action|actions/attest|cosign sign|publish_image\.py")

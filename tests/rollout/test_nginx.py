@@ -1,0 +1,201 @@
+"""Weights change under load, and no client notices."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import pytest
+from scipy.stats import binom
+
+from tests.http.serving import PROJECT, free_port, serve
+from tests.rollout.load import Load
+from tests.rollout.stage import Stage, kill, run_nginx, wait_until
+from textclf.errors import TrafficError
+from textclf.rollout.traffic import Weights
+from textclf.rollout.traffic.nginx import Nginx
+from textclf.rollout.traffic.nginx_config import Site
+
+ONE_IN_A_MILLION = 1e-6
+
+
+def test_weights_change_and_no_request_is_lost(stage: Stage) -> None:
+    """Twelve moves under load: each holds when it returns, none costs an answer."""
+    moves = [
+        Weights(candidate_percent=c, baseline_percent=b, mirror_percent=m)
+        for c, b, m in ((5, 5, 0), (20, 20, 10), (50, 50, 0), (100, 0, 0), (0, 0, 100), (0, 0, 0))
+    ]
+    with stage.load(rate=100) as load:
+        for weights in moves * 2:
+            stage.nginx.move(weights)
+            assert stage.nginx.read() == weights
+            load.wait_for(20)
+
+    assert load.failures == {}
+    assert len(load.replies) > 200
+
+
+def test_requests_are_shared_out_as_the_weights_say(stage: Stage) -> None:
+    """Each version's requests lie within what chance allows once in a million times."""
+    stage.nginx.move(Weights(candidate_percent=20, baseline_percent=10))
+    before = stage.sent()
+    with stage.load(rate=150) as load:
+        load.wait_for(600)
+    wait_until(
+        lambda: (stage.sent() - before).total() == len(load.replies), "nginx logged too little"
+    )
+    sent = stage.sent() - before
+
+    assert load.failures == {}
+    for version, share in (("stable", 0.7), ("candidate", 0.2), ("baseline", 0.1)):
+        at_least, at_most = binom.interval(1 - ONE_IN_A_MILLION, sent.total(), share)
+        assert at_least <= sent[version] <= at_most
+
+
+def test_a_move_that_changes_nothing_reloads_nothing(stage: Stage) -> None:
+    """The workers stay."""
+    stage.nginx.move(Weights(candidate_percent=3))
+    log = stage.folder / "nginx" / "error.log"
+    before = log.stat().st_size
+    stage.nginx.move(Weights(candidate_percent=3))
+
+    assert log.stat().st_size == before
+
+
+def test_every_version_sees_the_id_of_the_request(stage: Stage) -> None:
+    """The client's own id if the service takes it, one of nginx's if not."""
+    url = f"http://127.0.0.1:{stage.port}/predict"
+    given = httpx.post(url, json=["fine"], headers={"X-Request-Id": "order-66"})
+    refused = httpx.post(url, json=["fine"], headers={"X-Request-Id": "no good id"})
+
+    assert given.headers["X-Request-Id"] == "order-66"
+    assert len(refused.headers["X-Request-Id"]) == 32
+
+
+def test_what_nginx_answers_itself_is_a_problem(tmp_path: Path) -> None:
+    """No version that answers, or a body beyond all bounds, is told as the service would."""
+    site = Site(
+        listen=f"127.0.0.1:{free_port()}",
+        status_port=free_port(),
+        stable=f"http://127.0.0.1:{free_port()}",
+    )
+    with run_nginx(tmp_path / "nginx", site):
+        nobody = httpx.post(f"http://{site.listen}/predict", json=["fine"])
+        too_large = httpx.post(f"http://{site.listen}/predict", content=b" " * 3_000_000)
+
+    for answer, status in ((nobody, 503), (too_large, 413)):
+        assert answer.status_code == status
+        assert answer.headers["Content-Type"] == "application/problem+json"
+        assert answer.json()["request_id"] == answer.headers["X-Request-Id"]
+
+
+def test_a_refused_configuration_changes_nothing(stage: Stage) -> None:
+    """What nginx does not take is told, and the weights, the file and the answers stay."""
+    stage.nginx.move(Weights(candidate_percent=10))
+    folder = stage.folder / "nginx"
+    before = (folder / "nginx.conf").read_text()
+    broken = Nginx(folder, replace(stage.site, listen="nowhere:at all"))
+
+    with pytest.raises(TrafficError, match=r"(?s)invalid port .*; nothing was moved"):
+        broken.move(Weights(candidate_percent=50))
+
+    assert (folder / "nginx.conf").read_text() == before
+    assert not (folder / "nginx.conf.next").exists()
+    assert stage.nginx.read() == Weights(candidate_percent=10)
+
+
+def test_a_reload_that_fails_is_taken_back(
+    stage: Stage, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that passes the test and cannot be taken up leaves the one before in its place."""
+    monkeypatch.setattr("textclf.rollout.traffic.nginx._RELOAD_SECONDS", 1.0)
+    site = Site(
+        listen=f"127.0.0.1:{free_port()}",
+        status_port=free_port(),
+        stable=stage.urls["stable"],
+        candidate=stage.urls["candidate"],
+    )
+    with run_nginx(tmp_path / "nginx", site) as nginx:
+        config = tmp_path / "nginx" / "nginx.conf"
+        before = config.read_text()
+        taken = Nginx(tmp_path / "nginx", replace(site, listen=stage.site.listen))
+        with pytest.raises(TrafficError, match="still answers from the configuration before"):
+            taken.move(Weights(candidate_percent=50))
+
+        assert config.read_text() == before
+        assert nginx.read() == Weights()
+
+
+def test_shares_of_unnamed_versions_are_not_ours(stage: Stage) -> None:
+    """Who names other versions is told where requests go, rather than that none do."""
+    stage.nginx.move(Weights(candidate_percent=25))
+    other = Nginx(stage.folder / "nginx", replace(stage.site, candidate="http://127.0.0.1:9"))
+
+    with pytest.raises(TrafficError, match=r"25 % to 127\.0\.0\.1"):
+        other.read()
+
+
+def test_a_promoted_candidate_is_the_next_stable_version(stage: Stage) -> None:
+    """Shares are known by address, so that the next rollout reads them as its own."""
+    stage.nginx.move(Weights(candidate_percent=100))
+    following = Nginx(
+        stage.folder / "nginx",
+        replace(
+            stage.site,
+            stable=stage.urls["candidate"],
+            candidate=stage.urls["baseline"],
+            baseline=None,
+        ),
+    )
+
+    assert following.read() == Weights()
+
+
+def test_a_killed_stable_version_costs_no_answer(stage: Stage, tmp_path: Path) -> None:
+    """While a candidate has a share, it answers for a stable version that is gone."""
+    model = str(PROJECT / "models" / "reference")
+    with serve(tmp_path, MODEL=model, INFERENCE_THREADS="1") as doomed:
+        site = Site(
+            listen=f"127.0.0.1:{free_port()}",
+            status_port=free_port(),
+            stable=doomed.url,
+            candidate=stage.urls["candidate"],
+            timeout_seconds=3,
+        )
+        with run_nginx(tmp_path / "nginx", site) as nginx:
+            nginx.move(Weights(candidate_percent=10))
+            with Load(int(site.listen.rpartition(":")[2]), rate=50) as load:
+                load.wait_for(50)
+                kill(doomed)
+                load.wait_for(100)
+
+    assert load.failures == {}
+
+
+def test_a_command_runs_nginx_in_the_foreground(stage: Stage, tmp_path: Path) -> None:
+    """It serves the stable version, and ends on SIGTERM."""
+    listen, status_port = f"127.0.0.1:{free_port()}", free_port()
+    command = [sys.executable, "-m", "textclf.rollout.traffic.nginx"]
+    command += ["--stable", stage.urls["stable"], "--nginx-folder", str(tmp_path / "nginx")]
+    command += ["--nginx-listen", listen, "--nginx-status-port", str(status_port)]
+    process = subprocess.Popen(command, cwd=PROJECT)
+
+    def answer() -> httpx.Response | None:
+        try:
+            return httpx.post(f"http://{listen}/predict", json=["fine"])
+        except httpx.TransportError:
+            return None
+
+    try:
+        assert wait_until(answer, "nginx never answered").status_code == 200
+        status = httpx.get(f"http://127.0.0.1:{status_port}/traffic")
+        assert json.loads(status.text)["mirror_percent"] == 0
+    finally:
+        os.kill(process.pid, signal.SIGTERM)
+        assert process.wait(timeout=30) == 0

@@ -1,0 +1,64 @@
+"""What one metric says of a candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Phase = Literal["Successful", "Failed", "Inconclusive"]
+
+SEVERITY: tuple[Phase, ...] = ("Successful", "Inconclusive", "Failed")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """What one metric says of a candidate.
+
+    Attributes:
+        metric: One of ``TESTS``, or ``answer_shape`` or ``score_range``.
+        phase: What follows from it.
+        n: Of the candidate, what it was measured on: requests, predictions, pairs or texts.
+        value: What was seen, in the unit of the threshold; None if nothing was.
+        lower: The least that it can be, at every look, but for the level; None if there is none.
+        upper: The most.
+        threshold: What the budget allows.
+        reason: One line.
+    """
+
+    metric: str
+    phase: Phase
+    n: int
+    value: float | None
+    lower: float | None
+    upper: float | None
+    threshold: float
+    reason: str
+
+
+def worst_phase(findings: Iterable[Finding]) -> Phase:
+    """Return ``Failed`` if any is, else ``Inconclusive`` if any is or there are none."""
+    phases = [finding.phase for finding in findings] or ["Inconclusive"]
+    return max(phases, key=SEVERITY.index)
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What a metric is judged on besides the numbers.
+
+    Attributes:
+        level: Of the test.
+        minimum: Trials that success needs.
+        unit: Of the trials, in words.
+        whose: What they are compared with, in words.
+    """
+
+    level: float
+    minimum: int
+    unit: str
+    whose: str
+
+
+def percent(share: float) -> str:
+    """Return a share as a percentage in words."""
+    return f"{100 * share:.1f} %"

@@ -1,0 +1,100 @@
+"""Metrics from a Prometheus that scrapes every version."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from textclf.errors import EvidenceError
+from textclf.rollout.metrics.metrics import (
+    PREDICTIONS,
+    REQUESTS,
+    SECONDS_BUCKET,
+    Sample,
+    observe,
+    tls_context,
+)
+from textclf.rollout.observation import Observation
+
+
+class PrometheusMetrics:
+    """Reads the newest sample of each series; one label tells the versions apart."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        label: str,
+        values: Mapping[str, str],
+        oldest_seconds: float = 60.0,
+        timeout_seconds: float = 10.0,
+    ) -> None:
+        """Say where and what to ask.
+
+        Args:
+            url: Of Prometheus.
+            label: Its name, such as ``instance`` or ``job``.
+            values: Its value for each version.
+            oldest_seconds: Age of a sample, beyond which it says nothing of a version any more.
+            timeout_seconds: Longest wait for an answer.
+        """
+        self._url = url.rstrip("/")
+        self._label = label
+        self._values = dict(values)
+        self._oldest_seconds = oldest_seconds
+        self._timeout_seconds = timeout_seconds
+
+    def read(self, version: str) -> Observation:
+        """Return what a version has counted since it started, as of the newest scrape.
+
+        Raises:
+            EvidenceError: Prometheus does not answer, has no such series, only old ones, or could
+                not scrape every replica.
+        """
+        if version not in self._values:
+            raise EvidenceError(f"the {version} version has no {self._label}; name it")
+        chosen = f"{{{self._label}={json.dumps(self._values[version])}}}"
+        where = f"the {version} version, {chosen} in {self._url},"
+        up = self._query(f"up{chosen}")
+        if not up or any(value != 1 for _, value in up):
+            scraped = sum(value == 1 for _, value in up)
+            raise EvidenceError(
+                f"{where} was scraped at {scraped} of {len(up)} targets; see that it runs and that "
+                "Prometheus finds it"
+            )
+        names = f"{REQUESTS}|{PREDICTIONS}|{SECONDS_BUCKET}"
+        series = self._query(f'{{__name__=~"{names}",{chosen[1:]}')
+        oldest = self._query(f"time() - max(timestamp({REQUESTS}{chosen}))")
+        if oldest and oldest[0][1] > self._oldest_seconds:
+            raise EvidenceError(
+                f"{where} was scraped {oldest[0][1]:.0f} s ago; see that Prometheus still does"
+            )
+        samples = [Sample(labels.get("__name__", ""), labels, value) for labels, value in series]
+        return observe(samples, where=where)
+
+    def _query(self, expression: str) -> list[tuple[dict[str, str], float]]:
+        try:
+            answer = httpx.post(
+                f"{self._url}/api/v1/query",
+                data={"query": expression},
+                timeout=self._timeout_seconds,
+                trust_env=False,
+                verify=tls_context(),
+            )
+            content: Any = answer.json()
+            if content["status"] != "success":
+                raise EvidenceError(
+                    f"Prometheus at {self._url} refuses {expression}: {content.get('error')}"
+                )
+            return [
+                (dict(series["metric"]), float(series["value"][1]))
+                for series in content["data"]["result"]
+            ]
+        except (httpx.HTTPError, ValueError, TypeError, LookupError) as exc:
+            raise EvidenceError(
+                f"Prometheus at {self._url} does not answer as it should: {exc!r}; see that it "
+                "runs, or leave it out to read the services' own metrics"
+            ) from exc

@@ -37,8 +37,8 @@ PLAN: dict[str, Any] = {
 }
 ONLY_STEPS = {"shadow": None}
 IMPATIENT = {"shadow": None, "hold_limit_seconds": 4.0}
-# One request in twenty takes some hundred to show.
-THOROUGH_SHADOW = {"shadow": SHADOW | {"minimum_pairs": 600}}
+# One request in twenty takes some hundred to show, and more beside a noise floor of thirty pairs.
+THOROUGH_SHADOW = {"shadow": SHADOW | {"minimum_pairs": 1200, "noise_pairs": 0}}
 THOROUGH_STEP = {
     "shadow": None,
     "steps": [{"weight_percent": 50, "pause_seconds": 0.5, "minimum_requests": 600}],
@@ -106,7 +106,6 @@ def rows(request: pytest.FixtureRequest) -> Iterator[Rows]:
         ("disagreement", "shadow", "shadow", THOROUGH_SHADOW),
         ("scores that are no numbers", "shadow", "shadow", {}),
         ("slow", "shadow", "shadow", STRICT),
-        ("hang", "shadow", "shadow", {}),
         ("errors", "step", "step", ONLY_STEPS),
         ("some errors", "step", "step", THOROUGH_STEP),
         ("flipped labels", "step", "step", ONLY_STEPS),
@@ -151,12 +150,13 @@ def test_too_little_traffic_never_passes(stage: Stage, folder: Path, rows: Rows)
 @pytest.mark.parametrize("run", range(A_A))
 def test_a_candidate_without_a_fault(stage: Stage, folder: Path, rows: Rows, run: int) -> None:
     """It costs no client an answer; the next test says how often it may be sent back."""
-    plan = Plan.model_validate(_immutable(PLAN))
+    changes = ONLY_STEPS if run % 4 else {}  # one in four is shadowed first, which takes longer
+    plan = Plan.model_validate(_immutable(PLAN | changes))
     outcome = Rehearsal(stage=stage, folder=folder, plan=plan).run()
     rows.equals.append(outcome)
 
     assert outcome.failed == 0
-    assert outcome.weights == (ALL_STABLE if outcome.caught_at else ALL_CANDIDATE), run
+    assert outcome.weights == (ALL_STABLE if outcome.caught_at else ALL_CANDIDATE)
 
 
 def test_candidates_without_a_fault_are_promoted(rows: Rows) -> None:

@@ -44,6 +44,7 @@ class FrontedService(bentoml.Service[Any]):
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """Return the application that every request goes to."""
+        lifecycle.read_ahead()
         return FrontDoor(super().to_asgi(is_main=is_main), lifecycle, settings, keys)
 
     @property

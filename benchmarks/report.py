@@ -167,11 +167,16 @@ def _limits(model: Results) -> Iterator[str]:
                 name,
                 f"{limit['texts_per_second']:.0f}",
                 shape,
-                f"{single['median_ms']:.2f} ({single['threads']})",
+                f"{single['median_ms']:.2f} / {single['p99_ms']:.2f} ({single['threads']})",
                 f"{limit['mean_tokens']:.1f}",
             ]
         )
-    head = ["In-process limit", "texts/s", "callers x threads, batch", "one text, ms (threads)"]
+    head = [
+        "In-process limit",
+        "texts/s",
+        "callers x threads, batch",
+        "one text, ms: p50 / p99 (threads)",
+    ]
     yield markdown_table([*head, "mean tokens"], rows)
     calibrations = model["calibrations"]
     yield (

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
+from typing import Self
 
 from textclf.artifact import GRAPH, Artifact
 from textclf.batching import BatchLimits, BatchQueue
@@ -17,6 +18,7 @@ from textclf.engine import Engine, QueueLimits, Scores
 from textclf.errors import GoldenMismatchError
 from textclf.inference import Graph
 from textclf.schema import MAX_TEXTS, Prediction
+from textclf.settings import Settings
 from textclf.telemetry import metrics
 from textclf.tokenization import Tokenizer
 from textclf.tuning import Tuning, read_tuning, this_machine, tune, write_tuning
@@ -49,6 +51,20 @@ class ServingOptions:
     cache_texts: int = 0
     tune: bool = False
     tuning_file: Path | None = None
+
+    @classmethod
+    def from_settings(cls, settings: Settings) -> Self:
+        """Return how a service runs its model."""
+        return cls(
+            threads=settings.inference_threads,
+            lone_text_threads=settings.lone_text_threads,
+            max_batch_texts=settings.max_batch_texts,
+            max_batch_tokens=settings.max_batch_tokens,
+            queue=QueueLimits(texts=settings.max_queue_texts, tokens=settings.max_queue_tokens),
+            cache_texts=settings.cache_texts,
+            tune=True,
+            tuning_file=settings.tuning_file,
+        )
 
 
 class Classifier:

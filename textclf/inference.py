@@ -75,6 +75,7 @@ def open_session(path: Path, *, threads: int = 1) -> ort.InferenceSession:
     options.intra_op_num_threads = threads
     options.add_session_config_entry("session.force_spinning_stop", "1")
     options.inter_op_num_threads = 1
+    options.enable_mem_pattern = False  # it keeps a plan for each shape, and no run was faster
     options.log_severity_level = 4  # errors are raised; logged too, they would show twice
     if not has_vnni():
         # x64 without VNNI saturates in uint8 x int8 products unless told to be exact, which costs

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import json
 import logging
@@ -10,14 +11,15 @@ import struct
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TextIO
 
 from prometheus_client import Counter, Gauge, Histogram
 
 LOGGER = logging.getLogger("textclf")
 _MOST_READINGS = 5
+_GATHER_SECONDS = 0.2
 # Each is a quarter longer than the one before: a rollout has to see a 99th percentile move by that.
 _SECONDS = (*(float(f"{0.001 * 1.25**step:.3g}") for step in range(47)), 30.0)
 _MAKING = threading.Lock()
@@ -108,6 +110,47 @@ class JsonFormatter(logging.Formatter):
         return _ENCODE(entry)
 
 
+class GatheringHandler(logging.StreamHandler[TextIO]):
+    """Writes lines a few times a second; a warning or worse, and what precedes it, at once.
+
+    A write lets go of the interpreter, which the event loop then has to win back from the threads
+    that run batches.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._lines: list[str] = []
+        self._waiting: asyncio.AbstractEventLoop | None = None
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Take a line."""
+        try:
+            self._lines.append(self.format(record) + self.terminator)
+        except Exception:  # noqa: BLE001 - as every handler of the standard library does
+            self.handleError(record)
+        if record.levelno >= logging.WARNING or not self._write_later():
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what was taken."""
+        with self.lock or nullcontext():
+            lines, self._lines = self._lines, []
+            self._waiting = None
+            if lines:
+                self.stream.write("".join(lines))
+            super().flush()
+
+    def _write_later(self) -> bool:
+        try:
+            loop = asyncio.get_running_loop()
+        except RuntimeError:  # another thread, or no service
+            return False
+        if self._waiting is not loop:
+            self._waiting = loop
+            loop.call_later(_GATHER_SECONDS, self.flush)
+        return True
+
+
 @functools.lru_cache(maxsize=1)
 def _to_the_second(seconds: int) -> str:
     return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
@@ -121,7 +164,8 @@ def configure_logging(level: str) -> None:
     Source: https://docs.python.org/3/howto/logging.html#optimization
     """
     logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    handler = logging.StreamHandler(sys.stderr)
+    logging._srcfile = None  # noqa: SLF001 - as its source says
+    handler = GatheringHandler(sys.stderr)
     handler.setFormatter(JsonFormatter())
     LOGGER.handlers = [handler]
     LOGGER.propagate = False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import functools
 import json
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,7 +13,7 @@ import jsonschema
 import kubernetes_validate  # type: ignore[import-untyped]
 import yaml
 
-from tests.conftest import require
+from tests.conftest import require_kubectl
 from tests.http.serving import PROJECT
 
 FOLDER = PROJECT / "deploy" / "kubernetes"
@@ -33,7 +32,7 @@ def _render(overlay: str) -> str:
 
 def build(overlay: str) -> list[Manifest]:
     """Return what applying an overlay would create."""
-    require(shutil.which("kubectl") is not None, "kubectl is not installed")
+    require_kubectl()
     return list(yaml.safe_load_all(_render(overlay)))
 
 

@@ -190,11 +190,11 @@ def test_a_reason_is_one_line_with_the_figures() -> None:
     found = by_metric(assess_observations(candidate, observe(500), BUDGETS, minimum_requests=200))
 
     assert found["error_rate"].reason == (
-        "8.0 % of 500 requests failed, of the reference's 500 0.0 %: surely "
+        "8.0 % of 500 requests failed, against 0.0 % of the reference's 500: surely "
         f"{100 * (found['error_rate'].lower or 0):.1f} % more, 1.0 % are allowed"
     )
     assert found["class_mix"].reason.startswith(
-        "80.0 % of 500 predictions are positive, of the reference's 500 50.0 %: surely"
+        "80.0 % of 500 predictions are positive, against 50.0 % of the reference's 500: surely"
     )
     assert "x1.5" in found["latency_p50"].reason
     assert all("\n" not in finding.reason for finding in found.values())

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.conftest import require
+from tests.conftest import require_kubectl
 from tests.kubernetes_api import Cluster, serve
 from textclf.errors import TrafficError
 from textclf.rollout.traffic import Traffic, Weights, argo_rollout
@@ -27,7 +26,7 @@ Engine = Callable[..., ArgoTraffic]
 @pytest.fixture
 def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Cluster]:
     """A rollout whose stable image has all traffic."""
-    require(shutil.which("kubectl") is not None, "kubectl is not installed")
+    require_kubectl()
     monkeypatch.setattr(argo_rollout, "_POLL_SECONDS", 0.01)
     monkeypatch.setenv("HOME", str(tmp_path))  # where kubectl keeps what it knows of a server
     cluster = Cluster(image=STABLE, steps=OF_THE_MANIFEST)

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import io
 import json
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from scripts import start_rollout
-from tests.conftest import require
+from tests.conftest import require_kubectl
 from tests.kubernetes_api import Cluster, serve
 from textclf.rollout.traffic import argo_rollout
 
@@ -24,7 +23,7 @@ def cluster(
     request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Cluster]:
     """A rollout that the environment says how to reach."""
-    require(shutil.which("kubectl") is not None, "kubectl is not installed")
+    require_kubectl()
     monkeypatch.setattr(argo_rollout, "_POLL_SECONDS", 0.01)
     monkeypatch.setenv("HOME", str(tmp_path))
     cluster = Cluster(image=OLD, steps=[{"setWeight": 5}, {"pause": {}}], strategy=request.param)
@@ -62,7 +61,7 @@ def test_a_cluster_out_of_reach_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """The exit code is that of traffic, the message kubectl's."""
-    require(shutil.which("kubectl") is not None, "kubectl is not installed")
+    require_kubectl()
     monkeypatch.setenv("KUBECONFIG_CONTENT", "no kubeconfig")
 
     assert start_rollout.main([NEW, "--yes"]) == 72

@@ -11,9 +11,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from textclf.errors import EvidenceError, RolledBackError
-from textclf.rollout.analysis import Finding, assess_pairs
 from textclf.rollout.decision import Decision, Patience, decide
-from textclf.rollout.evidence import Pairs
+from textclf.rollout.evidence import Pairs, compare_pairs
+from textclf.rollout.finding import Finding
 from textclf.rollout.plan import Plan
 from textclf.rollout.stages import Stage, list_stages
 
@@ -54,8 +54,7 @@ def compare(pairs: Pairs, plan: Plan, clock: Clock | None = None) -> tuple[Findi
 def _pass(stage: Stage, pairs: Pairs, look_seconds: float, clock: Clock) -> tuple[Finding, ...]:
     began = clock.now()
     while True:
-        pairs.record("noise" if stage.kind == "noise" else "shadow")
-        found = _look(stage, pairs)
+        found = tuple(compare_pairs(stage, pairs))
         decision = _decide(stage, found, clock.now() - began)
         _LOGGER.info("%s: %s: %s", stage.name, decision.action, decision.reason)
         if decision.action == "abort":
@@ -63,26 +62,6 @@ def _pass(stage: Stage, pairs: Pairs, look_seconds: float, clock: Clock) -> tupl
         if decision.action in {"next", "promote"}:
             return found
         clock.sleep(look_seconds)
-
-
-def _look(stage: Stage, pairs: Pairs) -> tuple[Finding, ...]:
-    noise = pairs.read("noise")
-    if stage.kind == "shadow":
-        summary = pairs.read("shadow")
-        return assess_pairs(summary, noise, stage.budgets, minimum_pairs=stage.minimum)
-    share = noise.disagreement / noise.compared if noise.compared else None
-    return (
-        Finding(
-            metric="noise",
-            phase="Successful" if noise.compared >= stage.minimum else "Inconclusive",
-            n=noise.compared,
-            value=share,
-            lower=None,
-            upper=None,
-            threshold=1.0,
-            reason=f"noise: {noise.compared} of {stage.minimum} pairs of the stable version",
-        ),
-    )
 
 
 def _decide(stage: Stage, found: tuple[Finding, ...], seconds: float) -> Decision:

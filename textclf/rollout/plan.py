@@ -40,7 +40,9 @@ class Shadow(BaseModel):
 
     model_config = _STRICT
 
-    mirror_percent: _Percent = Field(default=100, description="of all requests")
+    mirror_percent: _Percent = Field(
+        default=50, description="of all requests; Azure ML takes no more than 50"
+    )
     minimum_pairs: _Count = Field(default=1000, description="answers to compare before any traffic")
     noise_pairs: Annotated[int, Field(ge=0)] = Field(
         default=1000, description="of the stable version with itself, measured first; 0 for none"

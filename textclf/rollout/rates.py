@@ -45,7 +45,8 @@ class Rates:
         seen = f"{percent(rate(self.counts))} of {self.counts[1]:.0f} {terms.unit} {self.words}"
         if self.reference is None:
             return seen
-        return f"{seen}, of {terms.whose} {self.reference[1]:.0f} {percent(rate(self.reference))}"
+        share = percent(rate(self.reference))
+        return f"{seen}, against {share} of {terms.whose} {self.reference[1]:.0f}"
 
 
 def judge_rates(

@@ -65,6 +65,7 @@ class World:
         disagreement_percent: Of mirrored texts.
         answers: Whether the candidate's metrics can be read.
         unready: What keeps the candidate from being ready.
+        stable_unready: What keeps the stable version from being ready, and from being read.
         fails_preflight: What its preflight finds.
         refuses: Weights that the engine refuses to move to.
         meddle: Is called with the world after every second.
@@ -75,6 +76,7 @@ class World:
     disagreement_percent: float = 0.0
     answers: bool = True
     unready: str = ""
+    stable_unready: str = ""
     fails_preflight: str = ""
     refuses: Callable[[Weights], bool] = lambda _: False
     meddle: Callable[[World], None] = lambda _: None
@@ -159,6 +161,8 @@ class Counts:
         self.world.bomb.tick()
         if version == "candidate" and not self.world.answers:
             raise EvidenceError("metrics: the candidate cannot be read")
+        if version == "stable" and self.world.stable_unready:
+            raise EvidenceError("metrics: the stable version cannot be read")
         requests = int(self.world.served[version])
         errors = int(self.world.failed) if version == "candidate" else 0
         good = requests - errors

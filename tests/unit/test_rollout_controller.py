@@ -152,6 +152,22 @@ def test_too_few_requests(tmp_path: Path) -> None:
     assert world.now - 1_000_000.0 == pytest.approx(20 + 60, abs=6)
 
 
+def test_a_stable_version_that_is_switched_off_once_it_is_idle(tmp_path: Path) -> None:
+    """What it ever answered is read once; a healthy candidate with all traffic is promoted."""
+    looked: list[float] = []
+
+    def meddle(world: World) -> None:
+        if world.weights == ALL_CANDIDATE:
+            looked.append(world.now)
+            world.stable_unready = "switched off"
+
+    world = World(meddle=meddle)
+
+    assert run(world, BLUEGREEN, tmp_path).outcome == "promoted"
+    assert world.weights == ALL_CANDIDATE
+    assert looked
+
+
 def test_traffic_that_somebody_else_moves(tmp_path: Path) -> None:
     """Weights that are not what they were moved to end the rollout."""
 

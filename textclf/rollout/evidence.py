@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -10,7 +10,7 @@ from textclf.errors import EvidenceError, TrafficError
 from textclf.rollout.analysis import assess_observations, assess_pairs
 from textclf.rollout.finding import Finding
 from textclf.rollout.metrics.metrics import Metrics
-from textclf.rollout.observation import Observation
+from textclf.rollout.observation import Reading, add
 from textclf.rollout.pairs import PairSummary
 from textclf.rollout.stages import Stage, describe
 from textclf.rollout.state import State, Tally
@@ -53,14 +53,12 @@ class Sources:
         traffic: The engine, which says whether weights are still what they were moved to.
         metrics: What each version counts.
         pairs: Of answers to mirrored requests; None if nobody records them.
-        settling_seconds: How long after traffic moved metrics may still tell of the time before.
         find_unready: Returns what keeps the candidate from taking requests; empty for nothing.
     """
 
     traffic: Traffic
     metrics: Metrics
     pairs: Pairs | None
-    settling_seconds: float
     find_unready: Callable[[], str]
 
 
@@ -70,6 +68,7 @@ def gather(state: State, stage: Stage, sources: Sources, now: float) -> tuple[St
     Returns:
         The state with what was counted, and what was found.
     """
+    state = _mend_times(state, now)
     findings = _check_weights(state, sources.traffic)
     state, unready = _check_readiness(state, sources.find_unready())
     findings += unready
@@ -78,16 +77,27 @@ def gather(state: State, stage: Stage, sources: Sources, now: float) -> tuple[St
     try:
         if sources.pairs and stage.kind in {"noise", "shadow"}:
             findings += compare_pairs(stage, sources.pairs)
-        elif now < state.entered_at + sources.settling_seconds:
-            findings.append(_fact("requests", "Inconclusive", "requests: metrics are settling"))
         else:
-            state = _count(state, stage, sources.metrics)
-            findings += _assess(state, stage)
+            readings = _read(state, stage, sources.metrics)
+            oldest = max(reading.age_seconds for reading in readings.values())
+            if oldest > now - state.entered_at:
+                reason = f"requests: were counted {oldest:.0f} s ago, before traffic moved"
+                findings.append(_fact("requests", "Inconclusive", reason))
+            else:
+                state = _count(state, stage, readings)
+                findings += _assess(state, stage)
     except EvidenceError as exc:
         findings.append(_fact("metrics", "Inconclusive", str(exc)))
     unread = any(finding.metric in {"traffic", "metrics"} for finding in findings)
     since = (state.unread_since or now) if unread else None
     return state.model_copy(update={"unread_since": since}), findings
+
+
+def _mend_times(state: State, now: float) -> State:
+    """Take what a clock that was set back left in the future for now, so that no wait is longer."""
+    unread_since = None if state.unread_since is None else min(state.unread_since, now)
+    entered_at = min(state.entered_at, now)
+    return state.model_copy(update={"entered_at": entered_at, "unread_since": unread_since})
 
 
 def _check_weights(state: State, traffic: Traffic) -> list[Finding]:
@@ -154,45 +164,41 @@ def compare_pairs(stage: Stage, pairs: Pairs) -> Sequence[Finding]:
             threshold=1.0,
             reason=f"noise floor: {noise.compared} of {stage.minimum} pairs of the stable version "
             "with itself",
+            seen={f"score_shift_{k}": v for k, v in noise.score_shift_quantiles().items()},
         )
     ]
 
 
-def _count(state: State, stage: Stage, metrics: Metrics) -> State:
+def _read(state: State, stage: Stage, metrics: Metrics) -> dict[str, Reading]:
+    """Read what both versions have counted.
+
+    A stable version that answers nothing is compared by all that it ever answered. That is read
+    once, so that a person can switch it off.
+    """
+    return {
+        part: metrics.read(part)
+        for part in ("candidate", _reference(stage))
+        if not (part in state.tallies and _is_past(part, stage))
+    }
+
+
+def _count(state: State, stage: Stage, readings: Mapping[str, Reading]) -> State:
     tallies = dict(state.tallies)
-    for part in ("candidate", _reference(stage)):
-        reading = metrics.read(part)
-        tally = tallies.get(part)
-        if tally is None:
-            # All that the stable version ever answered, where it answers nothing any more.
-            history = part == "stable" and stage.weights.stable_percent == 0
-            total = reading if history else reading.since(reading)
-        elif part == "stable" and stage.weights.stable_percent == 0:
-            continue
+    for part, reading in readings.items():
+        if tally := tallies.get(part):
+            # A replica that is not seen for a while goes on from where it was.
+            last = tally.last | reading.replicas
+            total = add((tally.total, reading.since(tally.last)))
         else:
-            total = _add(tally.total, reading.since(tally.last))
-        tallies[part] = Tally(last=reading, total=total)
+            last = dict(reading.replicas)
+            total = reading.since({} if _is_past(part, stage) else last)
+        tallies[part] = Tally(last=last, total=total)
     return state.model_copy(update={"tallies": tallies})
 
 
-def _add(total: Observation, more: Observation) -> Observation:
-    if total.latency_edges_seconds != more.latency_edges_seconds:
-        # A version that has answered nothing yet has no buckets.
-        if not (total.requests and more.requests):
-            return total if total.requests else more
-        raise EvidenceError("metrics: a version that started anew has other buckets of latency")
-    return Observation(
-        requests=total.requests + more.requests,
-        errors=total.errors + more.errors,
-        labels={
-            label: total.labels.get(label, 0) + more.labels.get(label, 0)
-            for label in {**total.labels, **more.labels}
-        },
-        latency_edges_seconds=total.latency_edges_seconds,
-        latency_counts=tuple(
-            a + b for a, b in zip(total.latency_counts, more.latency_counts, strict=True)
-        ),
-    )
+def _is_past(part: str, stage: Stage) -> bool:
+    """Say whether a version has nothing but what it answered before traffic moved."""
+    return part == "stable" and stage.weights.stable_percent == 0
 
 
 def _assess(state: State, stage: Stage) -> Sequence[Finding]:

@@ -72,7 +72,7 @@ def _roll_out(arguments: argparse.Namespace, line: Sequence[str]) -> int:
         if state.outcome is None and not _confirm(arguments, question):
             return _DECLINED
         try:
-            ended = _controller(arguments, store, traffic, state.plan).run(state)
+            ended = _controller(arguments, store, traffic).run(state)
         except PreflightError as exc:
             _write_records(store, store.load() or state, refused=str(exc))
             raise
@@ -154,9 +154,7 @@ def _require_possible(plan: Plan, traffic: Traffic, arguments: argparse.Namespac
         raise PlanError("\n".join(["the plan cannot be carried out:", *faults]))
 
 
-def _controller(
-    arguments: argparse.Namespace, store: Store, traffic: Traffic, plan: Plan
-) -> Controller:
+def _controller(arguments: argparse.Namespace, store: Store, traffic: Traffic) -> Controller:
     urls = {part: url for part in PARTS if (url := _url(arguments, part))}
     pairs = None
     if arguments.recorder:
@@ -175,8 +173,6 @@ def _controller(
             traffic=traffic,
             metrics=metrics.build(asked),
             pairs=pairs,
-            # What Prometheus scraped last may be from before the move.
-            settling_seconds=plan.look_seconds if arguments.prometheus else 0.0,
             find_unready=lambda: find_unready(candidate),
         ),
         preflight=lambda: check_candidate(stable, candidate, arguments.model),
@@ -317,7 +313,7 @@ def _end_alone(arguments: argparse.Namespace, store: Store, *, asked: bool) -> i
         traffic.move(ALL_STABLE)
         print(f"traffic is at {describe(traffic.read())}")
         return 0
-    controller = _controller(command, store, traffic, state.plan)
+    controller = _controller(command, store, traffic)
     return _tell_end(arguments, store, controller.end(state, arguments.command))
 
 

@@ -16,8 +16,8 @@ from textclf.rollout.traffic import Weights
 
 
 def read(metrics: Metrics) -> dict[str, Observation]:
-    """Return what there is of every version."""
-    return {version: metrics.read(version) for version in VERSIONS}
+    """Return what there is of every version, of all its replicas."""
+    return {version: metrics.read(version).since({}) for version in VERSIONS}
 
 
 def test_prometheus_and_the_versions_say_the_same(stage: Stage) -> None:
@@ -81,7 +81,9 @@ def test_versions_of_several_replicas_are_added_up(stage: Stage) -> None:
     together = PrometheusMetrics(stage.prometheus, label="job", values={"stable": "textclf"})
     total = sum(observation.requests for observation in read(stage.gathered()).values())
 
-    assert together.read("stable").requests == total
+    reading = together.read("stable")
+    assert len(reading.replicas) == len(VERSIONS)
+    assert reading.since({}).requests == total
 
 
 @pytest.mark.parametrize("kind", ["scrape", "prometheus"])

@@ -9,7 +9,7 @@ from pathlib import Path
 from textclf.errors import EvidenceError, PreflightError, TrafficError
 from textclf.rollout.controller import Controller, begin
 from textclf.rollout.evidence import Comparison, Sources
-from textclf.rollout.observation import Answer, Observation, Pair
+from textclf.rollout.observation import Answer, Observation, Pair, Reading
 from textclf.rollout.pairs import PairSummary, summarise
 from textclf.rollout.plan import Plan, Shadow, Step
 from textclf.rollout.state import Look, State, Version
@@ -20,7 +20,7 @@ EDGES = (0.01, 0.1, 1.0)
 REQUESTS_PER_SECOND = 40
 CANARY = Plan(
     strategy="canary",
-    shadow=Shadow(minimum_pairs=50, noise_pairs=20, limit_seconds=300.0),
+    shadow=Shadow(minimum_pairs=50, noise_pairs=100, limit_seconds=300.0),
     steps=(
         Step(weight_percent=10, pause_seconds=20.0, minimum_requests=40),
         Step(weight_percent=50, pause_seconds=20.0, minimum_requests=100),
@@ -68,6 +68,7 @@ class World:
         stable_unready: What keeps the stable version from being ready, and from being read.
         fails_preflight: What its preflight finds.
         refuses: Weights that the engine refuses to move to.
+        scraped: Returns the age of the counts that are read, given the time.
         meddle: Is called with the world after every second.
         journal: What was written of traffic, and how it was moved, in order.
     """
@@ -79,6 +80,7 @@ class World:
     stable_unready: str = ""
     fails_preflight: str = ""
     refuses: Callable[[Weights], bool] = lambda _: False
+    scraped: Callable[[float], float] = lambda _: 0.0
     meddle: Callable[[World], None] = lambda _: None
     bomb: Bomb = field(default_factory=Bomb)
     weights: Weights = field(default_factory=Weights)
@@ -156,22 +158,25 @@ class Counts:
 
     world: World
 
-    def read(self, version: str) -> Observation:
-        """Return counts since the start."""
+    def read(self, version: str) -> Reading:
+        """Return counts since the start, as they were when they were last scraped."""
         self.world.bomb.tick()
         if version == "candidate" and not self.world.answers:
             raise EvidenceError("metrics: the candidate cannot be read")
         if version == "stable" and self.world.stable_unready:
             raise EvidenceError("metrics: the stable version cannot be read")
-        requests = int(self.world.served[version])
-        errors = int(self.world.failed) if version == "candidate" else 0
-        good = requests - errors
-        return Observation(
+        failed = self.world.failed if version == "candidate" else 0.0
+        errors, good = round(failed), round(self.world.served[version] - failed)
+        requests = errors + good
+        observation = Observation(
             requests=requests,
             errors=errors,
             labels={"positive": good // 2, "negative": good - good // 2},
             latency_edges_seconds=EDGES,
             latency_counts=(requests // 2, requests - requests // 2, 0, 0),
+        )
+        return Reading(
+            replicas={"one": observation}, age_seconds=self.world.scraped(self.world.now)
         )
 
 
@@ -248,7 +253,6 @@ def make_controller(world: World, folder: Path) -> Controller:
         traffic=Engine(world),
         metrics=Counts(world),
         pairs=Recording(world),
-        settling_seconds=0.0,
         find_unready=lambda: world.unready,
     )
     return Controller(

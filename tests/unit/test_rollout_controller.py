@@ -115,7 +115,7 @@ def test_each_step_counts_from_its_start(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("world", "plan", "reason"),
     [
-        (World(errors_percent=30), CANARY, "step 1 of 2 (10 %): 28.3 % of 60 requests failed"),
+        (World(errors_percent=30), CANARY, "step 1 of 2 (10 %): 30.0 % of 60 requests failed"),
         (World(errors_percent=30), BLUEGREEN, "step 1 of 1 (100 %): 30.0 % of 200 requests failed"),
         (World(disagreement_percent=20), CANARY, "shadow: "),
         (World(disagreement_percent=20), SHADOW, "shadow: "),

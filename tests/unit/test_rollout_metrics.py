@@ -25,13 +25,13 @@ def bucket(route: str, le: str, value: float) -> Sample:
     return Sample("textclf_request_seconds_bucket", {"route": route, "le": le}, value)
 
 
-def test_samples_of_replicas_and_routes_are_added_up() -> None:
+def test_samples_of_routes_are_added_up() -> None:
     """Probes count for nothing; buckets are told apart again."""
     samples = [
         requests("/predict", "200", 5),
         requests("/predict", "422", 1),
         requests("/classify", "503", 2),
-        requests("/predict", "500", 1),  # of another replica
+        requests("/predict", "500", 1),
         requests("/readyz", "503", 99),
         *(bucket("/predict", le, n) for le, n in (("0.1", 3), ("0.2", 6), ("+Inf", 7))),
         *(bucket("/classify", le, n) for le, n in (("0.1", 0), ("0.2", 1), ("+Inf", 2))),
@@ -44,6 +44,7 @@ def test_samples_of_replicas_and_routes_are_added_up() -> None:
     assert observe(samples, where="here") == Observation(
         requests=9,
         errors=3,
+        refused=1,
         labels={"positive": 7},
         latency_edges_seconds=(0.1, 0.2),
         latency_counts=(3, 4, 2),

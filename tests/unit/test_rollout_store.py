@@ -37,7 +37,7 @@ def make_state() -> State:
     return state.model_copy(
         update={
             "intent": Intent(weights=Weights(candidate_percent=5), position=1, reason="good"),
-            "tallies": {"candidate": Tally(last=observation, total=observation)},
+            "tallies": {"candidate": Tally(last={"one": observation}, total=observation)},
         }
     )
 

@@ -62,13 +62,13 @@ class Tally(BaseModel):
     """What one version answered at the present weights.
 
     Attributes:
-        last: What it counted when it was last read.
+        last: What each replica had counted when it was last read.
         total: What came since the weights were moved.
     """
 
     model_config = _STRICT
 
-    last: Observation
+    last: dict[str, Observation]
     total: Observation
 
 

@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple, Protocol
 import httpx
 
 from textclf.errors import EvidenceError
-from textclf.rollout.observation import Observation
+from textclf.rollout.observation import Observation, Reading
 
 Version = Literal["stable", "candidate", "baseline"]
 
@@ -21,14 +21,14 @@ REQUESTS = "textclf_requests_total"
 PREDICTIONS = "textclf_predictions_total"
 SECONDS_BUCKET = "textclf_request_seconds_bucket"
 ROUTES = ("/predict", "/classify")
-_SERVER_ERROR = 500
+_REFUSAL, _SERVER_ERROR = 400, 500
 
 
 class Metrics(Protocol):
     """What versions count of themselves."""
 
-    def read(self, version: str) -> Observation:
-        """Return what a version has counted since it started; of all its replicas together.
+    def read(self, version: str) -> Reading:
+        """Return what each replica of a version has counted since it started.
 
         Args:
             version: ``stable``, ``candidate`` or ``baseline``.
@@ -54,28 +54,29 @@ def tls_context() -> ssl.SSLContext:
 
 
 def observe(samples: Iterable[Sample], *, where: str) -> Observation:
-    """Add samples up to an observation.
+    """Add the samples of one replica up to an observation.
 
     A service that has answered nothing yet has no counts of predicting routes. It does have one of
     probes and scrapes, so that none at all means that its metrics have vanished.
 
     Args:
-        samples: Of one version, replicas together.
+        samples: Of one replica of a version.
         where: They come from, for the error.
 
     Raises:
         EvidenceError: They are not those of a service.
     """
-    seen, requests, errors = False, 0.0, 0.0
+    seen, requests, refused, errors = False, 0.0, 0.0, 0.0
     labels: dict[str, float] = defaultdict(float)
     cumulated: dict[float, float] = defaultdict(float)
     try:
         for name, of, value in samples:
             if name == REQUESTS:
                 seen = True
-                predicting = of["route"] in ROUTES
+                predicting, status = of["route"] in ROUTES, int(of["status"])
                 requests += value * predicting
-                errors += value * (predicting and int(of["status"]) >= _SERVER_ERROR)
+                refused += value * (predicting and _REFUSAL <= status < _SERVER_ERROR)
+                errors += value * (predicting and status >= _SERVER_ERROR)
             elif name == PREDICTIONS:
                 labels[of["label"]] += value
             elif name == SECONDS_BUCKET and of["route"] in ROUTES:
@@ -85,6 +86,7 @@ def observe(samples: Iterable[Sample], *, where: str) -> Observation:
         observation = Observation(
             requests=int(requests),
             errors=int(errors),
+            refused=int(refused),
             labels=counts,
             latency_edges_seconds=edges,
             latency_counts=latencies,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,10 @@ from textclf.rollout.metrics.metrics import (
     observe,
     tls_context,
 )
-from textclf.rollout.observation import Observation
+from textclf.rollout.observation import Reading
+
+# Of the service itself; every other label of a series tells which replica was scraped.
+_COUNTED_BY = frozenset({"__name__", "route", "method", "status", "label", "le"})
 
 
 class PrometheusMetrics:
@@ -47,8 +51,8 @@ class PrometheusMetrics:
         self._oldest_seconds = oldest_seconds
         self._timeout_seconds = timeout_seconds
 
-    def read(self, version: str) -> Observation:
-        """Return what a version has counted since it started, as of the newest scrape.
+    def read(self, version: str) -> Reading:
+        """Return what each replica of a version has counted since it started, as last scraped.
 
         Raises:
             EvidenceError: Prometheus does not answer, has no such series, only old ones, or could
@@ -65,15 +69,24 @@ class PrometheusMetrics:
                 f"{where} was scraped at {scraped} of {len(up)} targets; see that it runs and that "
                 "Prometheus finds it"
             )
-        names = f"{REQUESTS}|{PREDICTIONS}|{SECONDS_BUCKET}"
-        series = self._query(f'{{__name__=~"{names}",{chosen[1:]}')
-        oldest = self._query(f"time() - max(timestamp({REQUESTS}{chosen}))")
-        if oldest and oldest[0][1] > self._oldest_seconds:
+        # Asked for before the counts, which then are no older.
+        ages = self._query(f"time() - min(timestamp({REQUESTS}{chosen}))")
+        age_seconds = ages[0][1] if ages else 0.0
+        if age_seconds > self._oldest_seconds:
             raise EvidenceError(
-                f"{where} was scraped {oldest[0][1]:.0f} s ago; see that Prometheus still does"
+                f"{where} was scraped {age_seconds:.0f} s ago; see that Prometheus still does"
             )
-        samples = [Sample(labels.get("__name__", ""), labels, value) for labels, value in series]
-        return observe(samples, where=where)
+        names = f"{REQUESTS}|{PREDICTIONS}|{SECONDS_BUCKET}"
+        replicas: dict[str, list[Sample]] = defaultdict(list)
+        for labels, value in self._query(f'{{__name__=~"{names}",{chosen[1:]}'):
+            replicas[_replica(labels)].append(Sample(labels["__name__"], labels, value))
+        return Reading(
+            replicas={
+                replica: observe(samples, where=where)
+                for replica, samples in (replicas or {"": []}).items()
+            },
+            age_seconds=age_seconds,
+        )
 
     def _query(self, expression: str) -> list[tuple[dict[str, str], float]]:
         try:
@@ -98,3 +111,7 @@ class PrometheusMetrics:
                 f"Prometheus at {self._url} does not answer as it should: {exc!r}; see that it "
                 "runs, or leave it out to read the services' own metrics"
             ) from exc
+
+
+def _replica(labels: Mapping[str, str]) -> str:
+    return ",".join(f"{name}={labels[name]}" for name in sorted(labels.keys() - _COUNTED_BY))

@@ -9,7 +9,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from textclf.errors import EvidenceError
 from textclf.rollout.metrics.metrics import Sample, observe, tls_context
-from textclf.rollout.observation import Observation
+from textclf.rollout.observation import Reading
 
 
 class ScrapedMetrics:
@@ -20,7 +20,7 @@ class ScrapedMetrics:
         self._urls = dict(urls)
         self._timeout_seconds = timeout_seconds
 
-    def read(self, version: str) -> Observation:
+    def read(self, version: str) -> Reading:
         """Return what a version has counted since it started.
 
         Raises:
@@ -40,7 +40,7 @@ class ScrapedMetrics:
                 f"cannot read the metrics of the {version} version at {url}: {exc}; see that it "
                 "runs"
             ) from exc
-        return observe(samples, where=f"the {version} version at {url}")
+        return Reading(replicas={url: observe(samples, where=f"the {version} version at {url}")})
 
 
 def _parse(text: str) -> Iterator[Sample]:

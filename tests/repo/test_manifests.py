@@ -207,6 +207,22 @@ def test_the_route_shares_out_between_the_versions() -> None:
     assert find(manifests, "Service", mirror["name"])["spec"]["ports"][0]["port"] == mirror["port"]
 
 
+def test_only_the_gateway_reaches_the_recorder() -> None:
+    """Any pod could otherwise post texts that decide a rollout; the README says what to set."""
+    manifests = build("argo/canary")
+    (rule,) = find(manifests, "NetworkPolicy", "textclf-pairs")["spec"]["ingress"]
+    (gateway,) = find(manifests, "HTTPRoute")["spec"]["parentRefs"]
+
+    assert rule["from"] == [
+        {
+            "namespaceSelector": {
+                "matchLabels": {"kubernetes.io/metadata.name": gateway["namespace"]}
+            }
+        }
+    ]
+    assert "| `from` | `argo/shared/recorder.yaml` |" in (FOLDER / "README.md").read_text("utf-8")
+
+
 def test_a_canary_goes_the_way_of_the_default_plan() -> None:
     """Weights, pauses, budgets and the least number of requests are those of scripts/rollout.py."""
     manifests = build("argo/canary")

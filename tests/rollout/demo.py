@@ -58,11 +58,8 @@ def _roll_out(stage: Stage, name: str, *, fault: str = "") -> int:
         f"--plan={stage.folder / 'rollout.yaml'}",
         f"--state={stage.folder / name}",
         f"--model={MODEL}",
-        f"--recorder={stage.site.recorder}",
+        f"--recorder={stage.recorder}",
         f"--nginx-folder={stage.folder / 'nginx'}",
-        f"--nginx-listen={stage.site.listen}",
-        f"--nginx-status-port={stage.site.status_port}",
-        f"--nginx-timeout-seconds={stage.site.timeout_seconds}",
     ]
     before = stage.sent()
     with stage.load(_RATE, texts=TEXTS) as load:

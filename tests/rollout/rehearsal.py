@@ -117,7 +117,7 @@ class Rehearsal:
             sources=Sources(
                 traffic=stage.nginx,
                 metrics=stage.scraped(),
-                pairs=RecorderProcess(str(stage.site.recorder), urls, self.folder),
+                pairs=RecorderProcess(stage.recorder, urls, self.folder),
                 settling_seconds=0.0,
                 find_unready=lambda: find_unready(urls["candidate"]),
             ),

@@ -32,7 +32,7 @@ from textclf.rollout.metrics.prometheus import PrometheusMetrics
 from textclf.rollout.metrics.scrape import ScrapedMetrics
 from textclf.rollout.traffic import Weights
 from textclf.rollout.traffic.nginx import Nginx
-from textclf.rollout.traffic.nginx_config import Site
+from textclf.rollout.traffic.nginx_config import Site, Upstreams
 
 VERSIONS = ("stable", "candidate", "baseline")
 SCRAPE_SECONDS = 1
@@ -47,7 +47,8 @@ class Stage:
     Attributes:
         folder: For what a test writes.
         services: By version.
-        site: What nginx is told.
+        site: What nginx is told that stays.
+        upstreams: Where it sends requests.
         nginx: The engine; its process runs.
         prometheus: URL of the one that scrapes every version each second.
         fault_file: Names the candidate's fault.
@@ -56,6 +57,7 @@ class Stage:
     folder: Path
     services: dict[str, Served]
     site: Site
+    upstreams: Upstreams
     nginx: Nginx
     prometheus: str
     fault_file: Path
@@ -71,9 +73,14 @@ class Stage:
         return {version: served.url for version, served in self.services.items()}
 
     @property
+    def recorder(self) -> str:
+        """URL that requests are mirrored to; whoever records listens there."""
+        return str(self.upstreams.recorder)
+
+    @property
     def recorder_port(self) -> int:
-        """Of loopback, that requests are mirrored to; whoever records listens on it."""
-        return int((self.site.recorder or "").rpartition(":")[2])
+        """Of loopback, of that URL."""
+        return int(self.recorder.rpartition(":")[2])
 
     def load(self, rate: float, *, texts: Sequence[str] = ()) -> Load:
         """Return clients of nginx; a block begins and ends them."""
@@ -120,20 +127,19 @@ def set_stage(folder: Path) -> Iterator[Stage]:
         # First, since it looks for targets only seconds after its start.
         prometheus = stack.enter_context(_prometheus(folder / "prometheus", ports))
         services = _start_services(stack, folder, ports)
-        site = Site(
-            listen=f"127.0.0.1:{free_port()}",
-            status_port=free_port(),
-            recorder=f"http://127.0.0.1:{free_port()}",
-            timeout_seconds=3,
+        site = new_site(timeout_seconds=3)
+        upstreams = Upstreams(
             stable=services["stable"].url,
             candidate=services["candidate"].url,
             baseline=services["baseline"].url,
+            recorder=f"http://127.0.0.1:{free_port()}",
         )
         stage = Stage(
             folder=folder,
             services=services,
             site=site,
-            nginx=stack.enter_context(run_nginx(folder / "nginx", site)),
+            upstreams=upstreams,
+            nginx=stack.enter_context(run_nginx(folder / "nginx", site, upstreams)),
             prometheus=prometheus,
             fault_file=fault_file,
         )
@@ -142,11 +148,16 @@ def set_stage(folder: Path) -> Iterator[Stage]:
         yield stage
 
 
+def new_site(**others: int) -> Site:
+    """Return a site on ports of loopback that nobody has."""
+    return Site(listen=f"127.0.0.1:{free_port()}", status_port=free_port(), **others)
+
+
 @contextlib.contextmanager
-def run_nginx(folder: Path, site: Site) -> Iterator[Nginx]:
-    """Run an nginx that shares requests out as the site says."""
-    nginx = Nginx(folder, site)
-    nginx.prepare()
+def run_nginx(folder: Path, site: Site, upstreams: Upstreams) -> Iterator[Nginx]:
+    """Run an nginx on this site, before these versions."""
+    nginx = Nginx(folder, upstreams)
+    nginx.prepare(site)
     with _running(nginx.command(), folder / "output.log"):
         wait_until(lambda: _reads(nginx), "nginx never answered")
         yield nginx

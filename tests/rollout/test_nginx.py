@@ -14,13 +14,15 @@ import httpx
 import pytest
 from scipy.stats import binom
 
+from scripts._rollout_arguments import parse
 from tests.http.serving import PROJECT, free_port, serve
 from tests.rollout.load import Load
-from tests.rollout.stage import Stage, kill, run_nginx, wait_until
+from tests.rollout.stage import Stage, kill, new_site, run_nginx, wait_until
 from textclf.errors import TrafficError
+from textclf.rollout.engines import load_engine
 from textclf.rollout.traffic import Weights
 from textclf.rollout.traffic.nginx import Nginx
-from textclf.rollout.traffic.nginx_config import Site
+from textclf.rollout.traffic.nginx_config import Site, Upstreams
 
 ONE_IN_A_MILLION = 1e-6
 
@@ -80,12 +82,8 @@ def test_every_version_sees_the_id_of_the_request(stage: Stage) -> None:
 
 def test_what_nginx_answers_itself_is_a_problem(tmp_path: Path) -> None:
     """No version that answers, or a body beyond all bounds, is told as the service would."""
-    site = Site(
-        listen=f"127.0.0.1:{free_port()}",
-        status_port=free_port(),
-        stable=f"http://127.0.0.1:{free_port()}",
-    )
-    with run_nginx(tmp_path / "nginx", site):
+    site, nobody_there = new_site(), f"http://127.0.0.1:{free_port()}"
+    with run_nginx(tmp_path / "nginx", site, Upstreams(stable=nobody_there)):
         nobody = httpx.post(f"http://{site.listen}/predict", json=["fine"])
         too_large = httpx.post(f"http://{site.listen}/predict", content=b" " * 3_000_000)
 
@@ -100,10 +98,10 @@ def test_a_refused_configuration_changes_nothing(stage: Stage) -> None:
     stage.nginx.move(Weights(candidate_percent=10))
     folder = stage.folder / "nginx"
     before = (folder / "nginx.conf").read_text()
-    broken = Nginx(folder, replace(stage.site, listen="nowhere:at all"))
+    unknown = Nginx(folder, replace(stage.upstreams, candidate="http://nowhere.invalid"))
 
-    with pytest.raises(TrafficError, match=r"(?s)invalid port .*; nothing was moved"):
-        broken.move(Weights(candidate_percent=50))
+    with pytest.raises(TrafficError, match=r"(?s)host not found .*; nothing was moved"):
+        unknown.move(Weights(candidate_percent=50))
 
     assert (folder / "nginx.conf").read_text() == before
     assert not (folder / "nginx.conf.next").exists()
@@ -115,27 +113,22 @@ def test_a_reload_that_fails_is_taken_back(
 ) -> None:
     """One that passes the test and cannot be taken up leaves the one before in its place."""
     monkeypatch.setattr("textclf.rollout.traffic.nginx._RELOAD_SECONDS", 1.0)
-    site = Site(
-        listen=f"127.0.0.1:{free_port()}",
-        status_port=free_port(),
-        stable=stage.urls["stable"],
-        candidate=stage.urls["candidate"],
-    )
-    with run_nginx(tmp_path / "nginx", site) as nginx:
-        config = tmp_path / "nginx" / "nginx.conf"
-        before = config.read_text()
-        taken = Nginx(tmp_path / "nginx", replace(site, listen=stage.site.listen))
+    folder, site = tmp_path / "nginx", new_site()
+    with run_nginx(folder, site, stage.upstreams) as nginx:
+        before = (folder / "nginx.conf").read_text()
+        taken = site.model_copy(update={"listen": stage.site.listen})
+        (folder / "site.json").write_text(taken.model_dump_json())
         with pytest.raises(TrafficError, match="still answers from the configuration before"):
-            taken.move(Weights(candidate_percent=50))
+            nginx.move(Weights(candidate_percent=50))
 
-        assert config.read_text() == before
+        assert (folder / "nginx.conf").read_text() == before
         assert nginx.read() == Weights()
 
 
 def test_shares_of_unnamed_versions_are_not_ours(stage: Stage) -> None:
     """Who names other versions is told where requests go, rather than that none do."""
     stage.nginx.move(Weights(candidate_percent=25))
-    other = Nginx(stage.folder / "nginx", replace(stage.site, candidate="http://127.0.0.1:9"))
+    other = Nginx(stage.folder / "nginx", replace(stage.upstreams, candidate="http://127.0.0.1:9"))
 
     with pytest.raises(TrafficError, match=r"25 % to 127\.0\.0\.1"):
         other.read()
@@ -143,7 +136,7 @@ def test_shares_of_unnamed_versions_are_not_ours(stage: Stage) -> None:
 
 def test_the_folder_of_another_nginx_is_told(stage: Stage, tmp_path: Path) -> None:
     """Where no configuration is, nothing is moved."""
-    elsewhere = Nginx(tmp_path / "nowhere", stage.site)
+    elsewhere = Nginx(tmp_path / "nowhere", stage.upstreams)
 
     with pytest.raises(TrafficError, match="name the folder of the nginx that runs"):
         elsewhere.move(Weights(candidate_percent=1))
@@ -156,7 +149,7 @@ def test_a_promoted_candidate_is_the_next_stable_version(stage: Stage) -> None:
     following = Nginx(
         stage.folder / "nginx",
         replace(
-            stage.site,
+            stage.upstreams,
             stable=stage.urls["candidate"],
             candidate=stage.urls["baseline"],
             baseline=None,
@@ -170,14 +163,9 @@ def test_a_killed_stable_version_costs_no_answer(stage: Stage, tmp_path: Path) -
     """While a candidate has a share, it answers for a stable version that is gone."""
     model = str(PROJECT / "models" / "reference")
     with serve(tmp_path, MODEL=model, INFERENCE_THREADS="1") as doomed:
-        site = Site(
-            listen=f"127.0.0.1:{free_port()}",
-            status_port=free_port(),
-            stable=doomed.url,
-            candidate=stage.urls["candidate"],
-            timeout_seconds=3,
-        )
-        with run_nginx(tmp_path / "nginx", site) as nginx:
+        site = new_site(timeout_seconds=3)
+        upstreams = Upstreams(stable=doomed.url, candidate=stage.urls["candidate"])
+        with run_nginx(tmp_path / "nginx", site, upstreams) as nginx:
             nginx.move(Weights(candidate_percent=10))
             with Load(int(site.listen.rpartition(":")[2]), rate=50) as load:
                 load.wait_for(50)
@@ -185,6 +173,52 @@ def test_a_killed_stable_version_costs_no_answer(stage: Stage, tmp_path: Path) -
                 load.wait_for(100)
 
     assert load.failures == {}
+
+
+def test_rollouts_leave_what_clients_use_as_it_is(stage: Stage, tmp_path: Path) -> None:
+    """Where nginx listens and what it allows is its own command's to say, and no rollout's."""
+    site = new_site(keepalive_seconds=75, timeout_seconds=7, body_bytes=5_000)
+    options = [f"--{version}={url}" for version, url in stage.urls.items()]
+    command = parse(["canary", *options, f"--nginx-folder={tmp_path}"])
+    with run_nginx(tmp_path, site, Upstreams(stable=stage.urls["stable"])):
+        rollout = load_engine("nginx").build(command)
+        rollout.move(Weights(candidate_percent=10))
+        moved = (tmp_path / "nginx.conf").read_text()
+        answer = httpx.post(f"http://{site.listen}/predict", json=["fine"])
+        too_large = httpx.post(f"http://{site.listen}/predict", content=b" " * 5_001)
+
+        assert rollout.read() == Weights(candidate_percent=10)
+    assert answer.headers["Connection"] == "keep-alive"
+    assert too_large.status_code == 413
+    for kept in (f"listen {site.listen};", "keepalive_timeout 75;", "proxy_read_timeout 7s;"):
+        assert kept in moved
+
+
+def test_a_folder_has_one_site(tmp_path: Path, stage: Stage) -> None:
+    """Started again, nginx is as it was; asked to be another, it says what differs."""
+    nginx = Nginx(tmp_path, Upstreams(stable=stage.urls["stable"]))
+    nginx.prepare(Site(listen="127.0.0.1:1234", keepalive_seconds=75))
+    laid = (tmp_path / "nginx.conf").read_text()
+    nginx.prepare(Site())
+    nginx.prepare(Site(keepalive_seconds=75))
+
+    with pytest.raises(TrafficError, match=r"listen 127\.0\.0\.1:1234, not 127\.0\.0\.1:80;"):
+        nginx.prepare(Site(listen="127.0.0.1:80", keepalive_seconds=75))
+    assert (tmp_path / "nginx.conf").read_text() == laid
+
+
+@pytest.mark.parametrize("name", ["nginx.conf.next", "nginx.conf.previous"])
+def test_a_full_disk_moves_nothing(name: str, stage: Stage) -> None:
+    """The error names the file that could not be written, and the weights stay."""
+    folder = stage.folder / "nginx"
+    before = (folder / "nginx.conf").read_text()
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to("/dev/full")
+
+    with pytest.raises(TrafficError, match=rf"{name}: No space left on device; .*retry"):
+        stage.nginx.move(Weights(candidate_percent=50))
+    assert (folder / "nginx.conf").read_text() == before
+    assert stage.nginx.read() == Weights()
 
 
 def test_a_command_runs_nginx_in_the_foreground(stage: Stage, tmp_path: Path) -> None:

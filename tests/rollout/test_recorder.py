@@ -17,7 +17,7 @@ import pytest
 
 from tests.http.serving import PROJECT, free_port
 from tests.rollout.load import Load
-from tests.rollout.stage import Stage, run_nginx, wait_until
+from tests.rollout.stage import Stage, new_site, run_nginx, wait_until
 from textclf.rollout.observation import Pair
 from textclf.rollout.recorder import read_pairs
 from textclf.rollout.traffic import Weights
@@ -139,16 +139,11 @@ def test_clients_do_not_wait_for_versions_that_hang(stage: Stage, tmp_path: Path
     output, port = tmp_path / "pairs.jsonl", free_port()
     with socket.create_server(("127.0.0.1", 0), backlog=100) as silent:
         url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        site = replace(
-            stage.site,
-            listen=f"127.0.0.1:{free_port()}",
-            status_port=free_port(),
-            recorder=f"http://127.0.0.1:{port}",
-            keepalive_seconds=60,  # so that a client would notice
-        )
+        site = new_site(timeout_seconds=3, keepalive_seconds=60)  # so that a client would notice
+        upstreams = replace(stage.upstreams, recorder=f"http://127.0.0.1:{port}")
         options = [f"--stable={url}", f"--candidate={url}", f"--output={output}"]
         options += ["--queue-requests=5", "--concurrency=1", "--timeout-seconds=25"]
-        with run_nginx(tmp_path / "nginx", site) as nginx, recording(port, *options):
+        with run_nginx(tmp_path / "nginx", site, upstreams) as nginx, recording(port, *options):
             nginx.move(Weights(mirror_percent=100))
             with Load(int(site.listen.rpartition(":")[2]), rate=50, keep_alive=True) as load:
                 load.wait_for(100)

@@ -9,11 +9,10 @@ import pytest
 
 from textclf.errors import TrafficError
 from textclf.rollout.traffic import Weights
-from textclf.rollout.traffic.nginx_config import Site, address, render_config
+from textclf.rollout.traffic.nginx_config import Site, Upstreams, address, render_config
 
-SITE = Site(
-    listen="127.0.0.1:8080",
-    status_port=8081,
+SITE = Site()
+UPSTREAMS = Upstreams(
     stable="http://10.0.0.1:3000",
     candidate="http://10.0.0.2:3000",
     baseline="http://10.0.0.3:3000",
@@ -23,14 +22,14 @@ SITE = Site(
 
 def upstreams(weights: Weights) -> dict[str, list[str]]:
     """Return the servers of each upstream, the first one first."""
-    text, _ = render_config(SITE, weights)
+    text, _ = render_config(SITE, UPSTREAMS, weights)
     found = re.findall(r"upstream (\w+) \{(.*?)\n    \}", text, re.DOTALL)
     return {name: re.findall(r"server ([\d.:]+)", body) for name, body in found}
 
 
 def shares(weights: Weights) -> list[str]:
     """Return the lines of shares."""
-    text, _ = render_config(SITE, weights)
+    text, _ = render_config(SITE, UPSTREAMS, weights)
     return re.findall(r"^ +(\d+% \w+);$", text, re.MULTILINE)
 
 
@@ -81,17 +80,18 @@ def test_shares_are_those_of_the_weights(weights: Weights, expected: list[str]) 
 
 
 def test_every_configuration_has_a_generation_of_its_own() -> None:
-    """The same weights make the same one; other weights, or another site, make another."""
+    """The same weights make the same one; other weights, versions or sites make another."""
     told = [
-        (SITE, Weights()),
-        (SITE, Weights(candidate_percent=1)),
-        (SITE, Weights(mirror_percent=1)),
-        (replace(SITE, timeout_seconds=1), Weights()),
+        (SITE, UPSTREAMS, Weights()),
+        (SITE, UPSTREAMS, Weights(candidate_percent=1)),
+        (SITE, UPSTREAMS, Weights(mirror_percent=1)),
+        (SITE, replace(UPSTREAMS, stable="http://10.0.0.4:3000"), Weights()),
+        (Site(timeout_seconds=1), UPSTREAMS, Weights()),
     ]
-    generations = [render_config(site, weights)[1] for site, weights in told]
+    generations = [render_config(*these)[1] for these in told]
 
     assert len(set(generations)) == len(told)
-    assert render_config(SITE, Weights())[1] == generations[0]
+    assert render_config(SITE, UPSTREAMS, Weights())[1] == generations[0]
 
 
 @pytest.mark.parametrize(
@@ -122,4 +122,4 @@ def test_address(url: str, expected: str) -> None:
 def test_addresses_that_nginx_cannot_use(url: str | None) -> None:
     """They are refused with the version's name before nginx is told anything."""
     with pytest.raises(TrafficError, match="the candidate"):
-        render_config(replace(SITE, candidate=url), Weights(candidate_percent=1))
+        render_config(SITE, replace(UPSTREAMS, candidate=url), Weights(candidate_percent=1))

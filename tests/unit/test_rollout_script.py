@@ -86,7 +86,8 @@ def test_what_cannot_be_done(
     options: list[str], code: int, words: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Each has its exit code, and says what to do."""
-    line = [*options, f"--state={tmp_path}", "--nginx-status-port=9"]
+    (tmp_path / "site.json").write_text('{"status_port": 9}')
+    line = [*options, f"--state={tmp_path}", f"--nginx-folder={tmp_path}"]
 
     assert rollout.main(line) == code
     assert words in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 ``python -m textclf.rollout.traffic.nginx`` runs an nginx that rollouts can move: in the foreground,
 with everything that it writes in a folder of its own, all traffic on the stable version at first.
+Where it listens and how it treats clients is kept in that folder, and no rollout changes it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,6 @@ import contextlib
 import http.client
 import json
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -20,13 +20,11 @@ from pathlib import Path
 from typing import Any
 
 from textclf.errors import TrafficError
-from textclf.rollout.traffic.nginx_config import Site, address, render_config
+from textclf.rollout.traffic.nginx_config import Site, Upstreams, address, render_config
+from textclf.rollout.traffic.nginx_folder import CONFIG, NEXT, Folder
 from textclf.rollout.traffic.traffic import Traffic, Weights
 
 _MODULE = "textclf.rollout.traffic.nginx"
-_CONFIG = "nginx.conf"
-_NEXT = "nginx.conf.next"
-_PREVIOUS = "nginx.conf.previous"
 _RELOAD_SECONDS = 15.0
 # The first process starts workers, and tells those before them 0.1 s later to take no more
 # connections: so many answers in a row, over so long, come from the new ones.
@@ -46,18 +44,19 @@ class Nginx:
 
     name = "nginx"
 
-    def __init__(self, folder: Path, site: Site, *, program: str = "nginx") -> None:
+    def __init__(self, folder: Path, upstreams: Upstreams, *, program: str = "nginx") -> None:
         """Describe it; nothing is started or asked yet.
 
         Args:
-            folder: Holds its configuration, its log and the number of its first process.
-            site: What of its configuration stays.
+            folder: That ``prepare`` laid: its configuration, its logs and the number of its first
+                process.
+            upstreams: Where requests go.
             program: Name or path.
         """
-        self.has_baseline = site.baseline is not None
-        self.mirrors = site.recorder is not None
-        self._folder = folder.resolve()
-        self._site = site
+        self.has_baseline = upstreams.baseline is not None
+        self.mirrors = upstreams.recorder is not None
+        self._folder = Folder(folder)
+        self._upstreams = upstreams
         self._program = program
 
     def read(self) -> Weights:
@@ -66,15 +65,15 @@ class Nginx:
         Raises:
             TrafficError: It does not answer, or sends requests to a version that is not named.
         """
-        status = self._ask()
+        status = self._ask(self._folder.read_site())
         shares = dict(status["shares"])
-        candidate = shares.pop(self._address(self._site.candidate), 0)
-        baseline = shares.pop(self._address(self._site.baseline), 0)
-        shares.pop(address(self._site.stable, "stable"), 0)
+        candidate = shares.pop(self._address(self._upstreams.candidate), 0)
+        baseline = shares.pop(self._address(self._upstreams.baseline), 0)
+        shares.pop(address(self._upstreams.stable, "stable"), 0)
         if shares:
             raise TrafficError(
-                f"nginx in {self._folder} sends {_render(shares)}, which is no version of this "
-                "rollout; name the versions that it serves, or move its traffic to them first"
+                f"nginx in {self._folder.path} sends {_render(shares)}, which is no version of "
+                "this rollout; name the versions that it serves, or move its traffic to them first"
             )
         return Weights(
             candidate_percent=candidate,
@@ -86,62 +85,73 @@ class Nginx:
         """Share requests out; returns when every worker does.
 
         Raises:
-            TrafficError: nginx refuses the configuration or does not take it; the one before is
-                in force again.
+            TrafficError: nginx refuses the configuration or does not take it, or a file cannot be
+                written; the configuration before is in force again.
         """
-        text, generation = render_config(self._site, weights)
-        config, previous = self._folder / _CONFIG, self._folder / _PREVIOUS
+        site = self._folder.read_site()
+        text, generation = render_config(site, self._upstreams, weights)
+        if self._ask(site)["generation"] == generation and self._folder.holds(text):
+            return
+        self._test(text)
+        self._folder.take_next()
         try:
-            if self._ask()["generation"] == generation and config.read_text("utf-8") == text:
-                return
-            self._test(text)
-            shutil.copyfile(config, previous)
-            (self._folder / _NEXT).replace(config)
-            try:
-                self._reload(generation)
-            except TrafficError:
-                previous.replace(config)
-                with contextlib.suppress(TrafficError):
-                    self._signal()  # in case it is only slow
-                raise
-        except OSError as exc:
-            raise TrafficError(
-                f"the configuration in {self._folder} cannot be changed: {exc}; name the folder of "
-                "the nginx that runs with --nginx-folder"
-            ) from exc
+            self._reload(site, generation)
+        except TrafficError:
+            self._folder.take_previous()
+            with contextlib.suppress(TrafficError):
+                self._signal()  # in case it is only slow
+            raise
 
-    def prepare(self) -> None:
+    def prepare(self, site: Site) -> None:
         """Lay the folder of an nginx that is to be started: all traffic on the stable version.
 
         A configuration that is there stays, since a rollout may be under way.
 
+        Args:
+            site: What of the configuration stays; what is not set explicitly is as it was kept.
+
         Raises:
-            TrafficError: nginx refuses it, or is not installed.
+            TrafficError: nginx refuses it or is not installed, the folder is of another site, or
+                it cannot be written.
         """
-        self._folder.mkdir(parents=True, exist_ok=True)
-        config = self._folder / _CONFIG
-        if not config.exists():
-            self._test(render_config(self._site, Weights())[0])
-            (self._folder / _NEXT).replace(config)
+        if self._folder.lay():
+            self._require_same(site)
+            return
+        self._test(render_config(site, self._upstreams, Weights())[0])
+        self._folder.write_site(site)
+        self._folder.take_next()
 
     def command(self) -> list[str]:
         """Return what runs it in the foreground."""
-        error_log = str(self._folder / "error.log")
-        return [self._program, "-p", str(self._folder), "-e", error_log, "-c", _CONFIG]
+        folder = self._folder.path
+        return [self._program, "-p", str(folder), "-e", str(folder / "error.log"), "-c", CONFIG]
+
+    def _require_same(self, site: Site) -> None:
+        kept = self._folder.read_site()
+        differences = [
+            f"{name} {getattr(kept, name)}, not {getattr(site, name)}"
+            for name in sorted(site.model_fields_set)
+            if getattr(kept, name) != getattr(site, name)
+        ]
+        if differences:
+            raise TrafficError(
+                f"{self._folder.path} has an nginx of {'; '.join(differences)}; leave that option "
+                "out to keep it so, or stop it and start one in an empty folder"
+            )
 
     def _address(self, url: str | None) -> str | None:
         return None if url is None else address(url, "version")
 
-    def _ask(self) -> dict[str, Any]:
-        connection = http.client.HTTPConnection("127.0.0.1", self._site.status_port, timeout=5)
+    def _ask(self, site: Site) -> dict[str, Any]:
+        connection = http.client.HTTPConnection("127.0.0.1", site.status_port, timeout=5)
         try:
             connection.request("GET", "/traffic")
             status = json.loads(connection.getresponse().read())
             status["generation"], status["mirror_percent"], status["shares"].items()
         except (OSError, http.client.HTTPException, ValueError, TypeError, LookupError) as exc:
             raise TrafficError(
-                f"nginx in {self._folder} does not answer on 127.0.0.1:{self._site.status_port}: "
-                f"{exc}; start it with `python -m {_MODULE}`, or name its --nginx-status-port"
+                f"nginx in {self._folder.path} does not answer on 127.0.0.1:{site.status_port}: "
+                f"{exc}; start it with `python -m {_MODULE}`, or name another --nginx-folder"
             ) from exc
         else:
             return dict(status)
@@ -149,18 +159,14 @@ class Nginx:
             connection.close()
 
     def _test(self, text: str) -> None:
-        path = self._folder / _NEXT
-        with path.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())  # a crash must not leave half of it under the real name
+        self._folder.write_next(text)
         try:
-            self._run("-t", "-q", config=_NEXT)
+            self._run("-t", "-q", config=NEXT)
         except TrafficError:
-            path.unlink()
+            self._folder.drop_next()
             raise
 
-    def _reload(self, generation: str) -> None:
+    def _reload(self, site: Site, generation: str) -> None:
         self._signal()
         deadline = time.monotonic() + _RELOAD_SECONDS
         answers, since = 0, 0.0
@@ -168,10 +174,11 @@ class Nginx:
             now = time.monotonic()
             if now > deadline:
                 raise TrafficError(
-                    f"nginx in {self._folder} was reloaded {_RELOAD_SECONDS:.0f} s ago and still "
-                    f"answers from the configuration before; its error.log ends: {self._log_end()}"
+                    f"nginx in {self._folder.path} was reloaded {_RELOAD_SECONDS:.0f} s ago and "
+                    "still answers from the configuration before; its error.log ends: "
+                    f"{self._folder.error_log_end()}"
                 )
-            if self._ask()["generation"] == generation:
+            if self._ask(site)["generation"] == generation:
                 since = since if answers else now
                 answers += 1
             else:
@@ -179,13 +186,19 @@ class Nginx:
             time.sleep(_PAUSE_SECONDS)
 
     def _signal(self) -> None:
-        self._run("-s", "reload", config=_CONFIG)
+        self._run("-s", "reload", config=CONFIG)
 
     def _run(self, *options: str, config: str) -> None:
-        command = [self._program, *options, "-p", str(self._folder), "-e", "stderr", "-c", config]
+        folder = str(self._folder.path)
+        command = [self._program, *options, "-p", folder, "-e", "stderr", "-c", config]
         try:
             subprocess.run(  # noqa: S603 - the options are ours
-                command, check=True, capture_output=True, text=True, timeout=_RELOAD_SECONDS
+                command,
+                check=True,
+                capture_output=True,
+                text=True,
+                errors="replace",
+                timeout=_RELOAD_SECONDS,
             )
         except FileNotFoundError as exc:
             raise TrafficError(
@@ -195,13 +208,6 @@ class Nginx:
         except (OSError, subprocess.SubprocessError) as exc:
             said = (getattr(exc, "stderr", None) or str(exc)).strip()
             raise TrafficError(f"`{' '.join(command)}` failed: {said}; nothing was moved") from exc
-
-    def _log_end(self) -> str:
-        try:
-            lines = (self._folder / "error.log").read_text("utf-8", "replace").splitlines()
-        except OSError as exc:
-            return str(exc)
-        return lines[-1] if lines else "nothing"
 
 
 def _render(shares: dict[str, int]) -> str:
@@ -218,34 +224,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="of its configuration and log (default: %(default)s)",
     )
     parser.add_argument(
-        "--nginx-listen",
-        default="127.0.0.1:8080",
-        metavar="ADDRESS:PORT",
-        help="that clients use (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--nginx-status-port",
-        type=int,
-        default=8081,
-        metavar="PORT",
-        help="of loopback, where it says how it shares requests out (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--nginx-timeout-seconds",
-        type=int,
-        default=Site.timeout_seconds,
-        metavar="N",
-        help="longest silence of a version, until another is asked (default: %(default)s)",
-    )
-    parser.add_argument(
-        "--nginx-keepalive-seconds",
-        type=int,
-        default=Site.keepalive_seconds,
-        metavar="N",
-        help="that idle clients stay connected; a client must then send a request again that meets "
-        "a reload (default: %(default)s, a connection a request)",
-    )
-    parser.add_argument(
         "--nginx-program", default="nginx", metavar="PATH", help="default: the one on PATH"
     )
 
@@ -256,17 +234,25 @@ def build(arguments: argparse.Namespace) -> Traffic:
 
 
 def _build(arguments: argparse.Namespace) -> Nginx:
-    site = Site(
-        listen=arguments.nginx_listen,
-        status_port=arguments.nginx_status_port,
+    upstreams = Upstreams(
         stable=arguments.stable,
         candidate=getattr(arguments, "candidate", None),
         baseline=getattr(arguments, "baseline", None),
         recorder=getattr(arguments, "recorder", None),
-        timeout_seconds=arguments.nginx_timeout_seconds,
-        keepalive_seconds=arguments.nginx_keepalive_seconds,
     )
-    return Nginx(arguments.nginx_folder, site, program=arguments.nginx_program)
+    return Nginx(arguments.nginx_folder, upstreams, program=arguments.nginx_program)
+
+
+def _add_site_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add what is kept in the folder; an option that is left out is as it was kept."""
+    for name, field in Site.model_fields.items():
+        parser.add_argument(
+            f"--nginx-{name.replace('_', '-')}",
+            dest=name,
+            type=type(field.default),
+            default=argparse.SUPPRESS,
+            help=f"{field.description} (default: as the folder has it, or {field.default})",
+        )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -274,15 +260,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--stable", required=True, metavar="URL", help="of the stable version")
     add_arguments(parser)
-    nginx = _build(parser.parse_args(argv))
+    _add_site_arguments(parser)
+    arguments = parser.parse_args(argv)
+    nginx = _build(arguments)
     try:
-        nginx.prepare()
+        nginx.prepare(Site(**{k: v for k, v in vars(arguments).items() if k in Site.model_fields}))
+        program, *options = nginx.command()
+        os.execvp(program, [program, *options])  # noqa: S606 - that is its purpose
     except TrafficError as exc:
-        print(f"error: {exc}", file=sys.stderr)  # noqa: T201 - there is no log yet
-        return exc.exit_code
-    program, *options = nginx.command()
-    os.execvp(program, [program, *options])  # noqa: S606 - that is its purpose
-    return 0
+        said = str(exc)
+    except OSError as exc:
+        said = f"{arguments.nginx_program} cannot be run: {exc.strerror}; install nginx"
+    print(f"error: {said}", file=sys.stderr)  # noqa: T201 - there is no log yet
+    return TrafficError.exit_code
 
 
 if __name__ == "__main__":

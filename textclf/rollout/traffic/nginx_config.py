@@ -9,41 +9,55 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
+from pydantic import BaseModel, ConfigDict, Field
 
 from textclf.errors import TrafficError
 from textclf.rollout.traffic.traffic import Weights
 
 _TEMPLATE = Path(__file__).with_name("nginx.conf.j2")
-_BODY_BYTES = 2_097_152  # above the service's own limit, whose answer is the better one
 _NO_GENERATION = "0" * 16
 _URL = re.compile(r"http://(?P<host>[A-Za-z0-9.-]+|\[[0-9A-Fa-f:.]+\])(:(?P<port>\d{1,5}))?/?")
 
 
+class Site(BaseModel):
+    """What of a configuration no rollout changes."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+    listen: str = Field(default="127.0.0.1:8080", description="address and port that clients use")
+    status_port: int = Field(
+        default=8081, description="of loopback, where nginx says how it shares requests out"
+    )
+    timeout_seconds: int = Field(
+        default=35, description="longest silence of a version, until another one is asked"
+    )
+    keepalive_seconds: int = Field(
+        default=0,
+        description="that idle clients stay connected; one that meets a reload has to send its "
+        "request again, so that 0 closes after each answer",
+    )
+    body_bytes: int = Field(
+        default=2_097_152,
+        description="largest body; above the service's own limit, whose answer is the better one",
+    )
+    workers: str = Field(default="auto", description="processes; auto for one per CPU")
+
+
 @dataclass(frozen=True, kw_only=True)
-class Site:
-    """What of a configuration stays when weights change.
+class Upstreams:
+    """Where requests go in one rollout.
 
     Attributes:
-        listen: Address and port that clients use.
-        status_port: Of loopback, where nginx says how it shares requests out.
         stable: URL of the stable version.
         candidate: URL of the candidate.
         baseline: URL of a fresh copy of the stable version, if there is one.
         recorder: URL that requests are mirrored to, if there is one.
-        timeout_seconds: Longest silence of a version, until another one is asked.
-        keepalive_seconds: That a client may keep an idle connection; 0: for one request.
-        workers: Processes; ``auto`` for one per CPU.
     """
 
-    listen: str
-    status_port: int
     stable: str
     candidate: str | None = None
     baseline: str | None = None
     recorder: str | None = None
-    timeout_seconds: int = 35
-    keepalive_seconds: int = 0
-    workers: str = "auto"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +68,7 @@ class _Version:
     preference: int
 
 
-def render_config(site: Site, weights: Weights) -> tuple[str, str]:
+def render_config(site: Site, upstreams: Upstreams, weights: Weights) -> tuple[str, str]:
     """Return the configuration, and its generation: a name that no other configuration has.
 
     A version that does not answer is stood in for by the stable one, and by any other that has a
@@ -66,7 +80,7 @@ def render_config(site: Site, weights: Weights) -> tuple[str, str]:
     """
     status = {
         "generation": _NO_GENERATION,
-        "shares": _share_out(site, weights),
+        "shares": _share_out(upstreams, weights),
         "mirror_percent": weights.mirror_percent,
     }
     environment = jinja2.Environment(
@@ -77,11 +91,11 @@ def render_config(site: Site, weights: Weights) -> tuple[str, str]:
     text = environment.from_string(_TEMPLATE.read_text("utf-8")).render(
         generation=_NO_GENERATION,
         workers=site.workers,
-        body_bytes=_BODY_BYTES,
+        body_bytes=site.body_bytes,
         keepalive_seconds=site.keepalive_seconds,
-        versions=_list_versions(site, weights),
+        versions=_list_versions(upstreams, weights),
         mirror_percent=weights.mirror_percent,
-        recorder=address(site.recorder, "recorder") if weights.mirror_percent else "",
+        recorder=address(upstreams.recorder, "recorder") if weights.mirror_percent else "",
         listen=site.listen,
         status_port=site.status_port,
         timeout_seconds=site.timeout_seconds,
@@ -107,11 +121,11 @@ def address(url: str | None, name: str) -> str:
     return f"{found['host']}:{found['port'] or 80}"
 
 
-def _list_versions(site: Site, weights: Weights) -> list[_Version]:
+def _list_versions(upstreams: Upstreams, weights: Weights) -> list[_Version]:
     named = (
-        ("candidate", site.candidate, weights.candidate_percent, 1),
-        ("baseline", site.baseline, weights.baseline_percent, 100),
-        ("stable", site.stable, 0, 100),  # it gets what is left
+        ("candidate", upstreams.candidate, weights.candidate_percent, 1),
+        ("baseline", upstreams.baseline, weights.baseline_percent, 100),
+        ("stable", upstreams.stable, 0, 100),  # it gets what is left
     )
     return [
         _Version(name=name, address=address(url, name), percent=percent, preference=preference)
@@ -120,12 +134,12 @@ def _list_versions(site: Site, weights: Weights) -> list[_Version]:
     ]
 
 
-def _share_out(site: Site, weights: Weights) -> dict[str, int]:
+def _share_out(upstreams: Upstreams, weights: Weights) -> dict[str, int]:
     shares: dict[str, int] = {}
     for name, url, percent in (
-        ("stable", site.stable, weights.stable_percent),
-        ("candidate", site.candidate, weights.candidate_percent),
-        ("baseline", site.baseline, weights.baseline_percent),
+        ("stable", upstreams.stable, weights.stable_percent),
+        ("candidate", upstreams.candidate, weights.candidate_percent),
+        ("baseline", upstreams.baseline, weights.baseline_percent),
     ):
         if percent:
             shares[address(url, name)] = shares.get(address(url, name), 0) + percent

@@ -1,0 +1,91 @@
+"""The folder of an nginx: what cannot be read or written is named."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from textclf.errors import TrafficError
+from textclf.rollout.traffic import Weights
+from textclf.rollout.traffic.nginx import Nginx
+from textclf.rollout.traffic.nginx_config import Site, Upstreams
+from textclf.rollout.traffic.nginx_folder import Folder
+
+UPSTREAMS = Upstreams(stable="http://127.0.0.1:9")
+
+
+def test_what_stays_is_kept(tmp_path: Path) -> None:
+    """What was written is read, and a member that is new since has its default."""
+    folder = Folder(tmp_path)
+    site = Site(listen="0.0.0.0:80", keepalive_seconds=75, workers="2")
+    folder.write_site(site)
+
+    assert folder.read_site() == site
+    (tmp_path / "site.json").write_text('{"listen": "127.0.0.1:80"}')
+    assert folder.read_site() == Site(listen="127.0.0.1:80")
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, r"site\.json is missing; name the folder .* --nginx-folder"),
+        ("{", r"site\.json: the file: .* start nginx in an empty folder"),
+        ('{"status_port": "80"}', r"site\.json: status_port: .* valid integer"),
+        ('{"port": 80}', r"site\.json: port: "),
+    ],
+    ids=["missing", "no JSON", "a wrong type", "an unknown member"],
+)
+def test_a_folder_that_says_nothing_is_told(
+    content: str | None, words: str, tmp_path: Path
+) -> None:
+    """Neither to read nor to move is anything made up about where clients come in."""
+    if content is not None:
+        (tmp_path / "site.json").write_text(content)
+    nginx = Nginx(tmp_path, UPSTREAMS)
+
+    for work in (nginx.read, lambda: nginx.move(Weights())):
+        with pytest.raises(TrafficError, match=words):
+            work()
+
+
+def occupy(path: Path) -> None:
+    """Let a folder be where a file should."""
+    path.mkdir(parents=True)
+
+
+def fill(path: Path) -> None:
+    """Let a file be on a disk that is full."""
+    path.symlink_to("/dev/full")
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil", "work"),
+    [
+        ("site.json", occupy, lambda folder: folder.read_site()),
+        ("site.json.next", fill, lambda folder: folder.write_site(Site())),
+        ("site.json", occupy, lambda folder: folder.write_site(Site())),
+        ("nginx.conf.next", fill, lambda folder: folder.write_next("x")),
+        ("nginx.conf.next", occupy, lambda folder: folder.drop_next()),
+        ("nginx.conf", occupy, lambda folder: folder.holds("x")),
+        ("nginx.conf", occupy, lambda folder: folder.take_next()),
+        ("nginx.conf", lambda _: None, lambda folder: folder.take_previous()),
+    ],
+)
+def test_what_the_file_system_refuses_is_an_error_of_traffic(
+    name: str, spoil: Callable[[Path], None], work: Callable[[Folder], object], tmp_path: Path
+) -> None:
+    """So that a rollout takes it as it takes any engine that fails; the message has the file."""
+    spoil(tmp_path / name)
+
+    with pytest.raises(TrafficError, match=rf"{tmp_path}/{name}: [A-Z].*; see that the disk"):
+        work(Folder(tmp_path))
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
+    """Where its parent is no folder."""
+    (tmp_path / "file").touch()
+
+    with pytest.raises(TrafficError, match="file/nginx: Not a directory"):
+        Nginx(tmp_path / "file" / "nginx", UPSTREAMS).prepare(Site())

@@ -175,6 +175,22 @@ def test_a_killed_stable_version_costs_no_answer(stage: Stage, tmp_path: Path) -
     assert load.failures == {}
 
 
+def test_a_candidate_that_was_taken_back_is_asked_no_more(stage: Stage, tmp_path: Path) -> None:
+    """Not even if the stable version is gone: its answers may be wrong, and a 503 is not."""
+    upstreams = Upstreams(
+        stable=f"http://127.0.0.1:{free_port()}", candidate=stage.urls["candidate"]
+    )
+    site = new_site()
+    with run_nginx(tmp_path / "nginx", site, upstreams) as nginx:
+        nginx.move(Weights(candidate_percent=10))
+        during = httpx.post(f"http://{site.listen}/predict", json=["fine"])
+        nginx.move(Weights())
+        after = httpx.post(f"http://{site.listen}/predict", json=["fine"])
+
+    assert (during.status_code, after.status_code) == (200, 503)
+    assert after.headers["Retry-After"] == "1"
+
+
 def test_rollouts_leave_what_clients_use_as_it_is(stage: Stage, tmp_path: Path) -> None:
     """Where nginx listens and what it allows is its own command's to say, and no rollout's."""
     site = new_site(keepalive_seconds=75, timeout_seconds=7, body_bytes=5_000)

@@ -72,7 +72,11 @@ def render_config(site: Site, upstreams: Upstreams, weights: Weights) -> tuple[s
     """Return the configuration, and its generation: a name that no other configuration has.
 
     A version that does not answer is stood in for by the stable one, and by any other that has a
-    share of the requests. One that has none is not asked even then: nothing is known of it.
+    share of the requests. One that has none is not asked even then: before a rollout nothing is
+    known of it, and after one that went back it may be worse than silent. Clients can try a 503
+    again, and cannot tell a wrong answer from a right one. So the configuration with all traffic on
+    the stable version is always the same, whatever came before it; whether to go back to a stable
+    version that is down is for whoever decides on moves.
 
     Raises:
         TrafficError: A version or the recorder is asked for without a URL, or with one that

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
+import socket
+import struct
 import subprocess
 import sys
+import threading
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -235,6 +240,50 @@ def test_a_full_disk_moves_nothing(name: str, stage: Stage) -> None:
         stage.nginx.move(Weights(candidate_percent=50))
     assert (folder / "nginx.conf").read_text() == before
     assert stage.nginx.read() == Weights()
+
+
+def reset_each(server: socket.socket) -> None:
+    """Take connections and reset each, until the server is closed."""
+    with contextlib.suppress(OSError):
+        while True:
+            connection, _ = server.accept()
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+
+
+@pytest.mark.parametrize("fault", ["refuses", "resets", "hangs"])
+def test_what_nginx_hides_of_a_version_is_counted(fault: str, stage: Stage, tmp_path: Path) -> None:
+    """Clients get an answer of the stable version; how often the candidate gave none is told."""
+    with socket.create_server(("127.0.0.1", 0), backlog=100) as broken:
+        upstreams = Upstreams(
+            stable=stage.urls["stable"],
+            candidate=f"http://127.0.0.1:{broken.getsockname()[1]}",
+        )
+        if fault == "refuses":
+            broken.close()
+        elif fault == "resets":
+            threading.Thread(target=reset_each, args=(broken,), daemon=True).start()
+        site = new_site(timeout_seconds=1)
+        with run_nginx(tmp_path, site, upstreams) as nginx:
+            before = nginx.passed_over()
+            nginx.move(Weights(candidate_percent=50))
+            url = f"http://{site.listen}/predict"
+            answers = [httpx.post(url, json=["fine"], timeout=30) for _ in range(12)]
+            log = wait_until(lambda: _lines(tmp_path / "access.log", 12), "nginx logged too little")
+            counted, read_anew = nginx.passed_over(), Nginx(tmp_path, upstreams).passed_over()
+        with contextlib.suppress(OSError):
+            broken.shutdown(socket.SHUT_RDWR)  # ends the thread
+
+    candidates = sum(line.split()[2] == "candidate" for line in log)
+    assert {answer.status_code for answer in answers} == {200}
+    assert before == Counter()
+    assert counted == read_anew == Counter(candidate=candidates)
+    assert candidates > 0
+
+
+def _lines(path: Path, count: int) -> list[str]:
+    lines = path.read_text("utf-8").splitlines()
+    return lines if len(lines) >= count else []
 
 
 def test_a_command_runs_nginx_in_the_foreground(stage: Stage, tmp_path: Path) -> None:

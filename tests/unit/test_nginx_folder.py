@@ -1,7 +1,8 @@
-"""The folder of an nginx: what cannot be read or written is named."""
+"""The folder of an nginx: what cannot be read or written is named, and its log is counted."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -71,6 +72,7 @@ def fill(path: Path) -> None:
         ("nginx.conf", occupy, lambda folder: folder.holds("x")),
         ("nginx.conf", occupy, lambda folder: folder.take_next()),
         ("nginx.conf", lambda _: None, lambda folder: folder.take_previous()),
+        ("access.log", lambda _: None, lambda folder: folder.count_passed_over()),
     ],
 )
 def test_what_the_file_system_refuses_is_an_error_of_traffic(
@@ -89,3 +91,36 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
     with pytest.raises(TrafficError, match="file/nginx: Not a directory"):
         Nginx(tmp_path / "file" / "nginx", UPSTREAMS).prepare(Site())
+
+
+def log_line(version: str, *addresses: str) -> str:
+    """Return what nginx logs of a request."""
+    return f"2026-01-01T00:00:00+00:00 an-id {version} {', '.join(addresses)} 200 0.010\n"
+
+
+A, B, C = "10.0.0.1:3000", "[::1]:3001", "10.0.0.3:3000"
+
+
+def test_requests_that_another_version_answered_are_counted(tmp_path: Path) -> None:
+    """Each line once, of the version that the request was for, when it is whole."""
+    log = tmp_path / "access.log"
+    folder = Folder(tmp_path)
+    passed = log_line("candidate", A, B)
+    log.write_text(log_line("candidate", A) + passed + log_line("stable", B, C, A) + passed[:-9])
+    first = folder.count_passed_over()
+    with log.open("a") as file:
+        file.write(passed[-9:] + log_line("stable", "-") + "torn, by a full disk\n")
+
+    assert first == Counter(candidate=1, stable=1)
+    assert folder.count_passed_over() == Counter(candidate=2, stable=1)
+    assert folder.count_passed_over() == Counter(candidate=2, stable=1)
+
+
+def test_a_log_that_is_cut_short_is_read_anew(tmp_path: Path) -> None:
+    """Counts never fall while a process reads them."""
+    log, folder = tmp_path / "access.log", Folder(tmp_path)
+    log.write_text(log_line("candidate", A, B) * 3)
+    folder.count_passed_over()
+    log.write_text(log_line("candidate", A, B))
+
+    assert folder.count_passed_over() == Counter(candidate=4)

@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -120,6 +121,20 @@ class Nginx:
         self._test(render_config(site, self._upstreams, Weights())[0])
         self._folder.write_site(site)
         self._folder.take_next()
+
+    def passed_over(self) -> Counter[str]:
+        """Return how many requests for each version another was asked to answer, since the start.
+
+        Such a version refused or reset the connection, was silent for longer than the site allows,
+        or answered 502 or 503. Clients do not see it, and what it counts itself may not show it.
+        The count is that of access.log, from its first line to its last: two readings apart say
+        what came between them, and a process that starts anew reads the same. A name that stands
+        for several addresses is passed over whenever one of them is, so name one address.
+
+        Raises:
+            TrafficError: The log cannot be read.
+        """
+        return self._folder.count_passed_over()
 
     def command(self) -> list[str]:
         """Return what runs it in the foreground."""

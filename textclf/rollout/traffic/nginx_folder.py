@@ -13,6 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -23,6 +25,8 @@ from textclf.rollout.traffic.nginx_config import Site
 
 CONFIG = "nginx.conf"
 NEXT = "nginx.conf.next"
+# Time, id, version, then the address of each that was asked.
+_PASSED_OVER = re.compile(rb"\S+ \S+ (stable|candidate|baseline) [^ ,]+, ")
 
 
 class Folder:
@@ -38,6 +42,9 @@ class Folder:
         self._next = self.path / NEXT
         self._previous = self.path / "nginx.conf.previous"
         self._site = self.path / "site.json"
+        self._log = self.path / "access.log"
+        self._log_offset = 0
+        self._passed_over: Counter[str] = Counter()
 
     def lay(self) -> bool:
         """Make the folder if there is none, and return whether it has a configuration."""
@@ -97,6 +104,24 @@ class Folder:
         """Make the previous configuration the present one again."""
         with _naming(self._config):
             self._previous.replace(self._config)
+
+    def count_passed_over(self) -> Counter[str]:
+        """Return how many requests in the log were passed on from each version that they were for.
+
+        Only what was logged since the last call is read. A log that was cut short is read anew,
+        and adds to what was counted.
+        """
+        with _naming(self._log), self._log.open("rb") as log:
+            if os.fstat(log.fileno()).st_size < self._log_offset:
+                self._log_offset = 0
+            log.seek(self._log_offset)
+            for line in log:
+                if not line.endswith(b"\n"):
+                    break  # nginx is still writing it
+                self._log_offset += len(line)
+                if b", " in line and (found := _PASSED_OVER.match(line)):
+                    self._passed_over[found[1].decode()] += 1
+        return self._passed_over.copy()
 
     def error_log_end(self) -> str:
         """Return the last line of nginx's own log, or why there is none."""

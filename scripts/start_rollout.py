@@ -12,8 +12,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 
-from scripts._command import exit_codes, run_command
-from textclf.errors import TrafficError
+from scripts._command import confirm, exit_codes, run_command
+from textclf.errors import RolloutError, TrafficError
 from textclf.rollout.traffic.argo_rollout import (
     DIGEST,
     ArgoRollout,
@@ -39,8 +39,7 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"{rollout}: {before.image} -> {arguments.image}", file=sys.stderr, flush=True)
         if arguments.dry_run or before.image == arguments.image:
             return _report(arguments, before)
-        if not arguments.yes and input("start it? [y/N] ").strip().lower() != "y":
-            print("nothing was started", file=sys.stderr)
+        if not confirm("Start it?", yes=arguments.yes, refused="nothing was started"):
             return _DECLINED
         rollout.write_image(arguments.image)
         after = rollout.wait(lambda state: state.image == arguments.image, "its first step")
@@ -80,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         epilog=exit_codes(
             "it is under way, or was already",
-            [TrafficError],
+            [RolloutError, TrafficError],
             refused="somebody said no",
             interrupted=_INTERRUPTED,
         ),

@@ -12,10 +12,19 @@ import pytest
 from scripts import start_rollout
 from tests.conftest import require_kubectl
 from tests.kubernetes_api import Cluster, serve
+from textclf.errors import RolloutError
 from textclf.rollout.traffic import argo_rollout
 
 OLD = "registry.example.com/textclf@sha256:" + "a" * 64
 NEW = "registry.example.com/textclf@sha256:" + "b" * 64
+
+
+class Terminal(io.StringIO):
+    """Input of a person."""
+
+    def isatty(self) -> bool:
+        """Say that one is there."""
+        return True
 
 
 @pytest.fixture(params=["canary", "blueGreen"])
@@ -45,9 +54,33 @@ def test_a_rollout_is_started_once(cluster: Cluster, capsys: pytest.CaptureFixtu
 
 def test_nothing_is_started_unasked(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither by a dry run nor by a no."""
-    monkeypatch.setattr("sys.stdin", io.StringIO("n\n"))
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
 
     assert [start_rollout.main([NEW, "--dry-run"]), start_rollout.main([NEW])] == [0, 1]
+    assert cluster.writes == []
+
+
+def test_the_question_is_no_part_of_the_answer(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """What a person is asked is on stderr, so that stdout is JSON alone."""
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+
+    assert start_rollout.main([NEW, "--json"]) == 0
+    out, err = capsys.readouterr()
+    assert json.loads(out)["phase"] == "Paused"
+    assert "Start it? [y/N]" in err
+    assert cluster.writes == ["image b"]
+
+
+def test_nobody_can_be_asked(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Where there is no terminal, the error says to give --yes."""
+    monkeypatch.setattr("sys.stdin", io.StringIO())
+
+    assert start_rollout.main([NEW]) == RolloutError.exit_code
+    assert "give --yes" in capsys.readouterr().err
     assert cluster.writes == []
 
 

@@ -9,13 +9,13 @@ import pytest
 from textclf.errors import EvidenceError, RolledBackError
 from textclf.rollout.evidence import Comparison
 from textclf.rollout.observation import Answer, Pair
-from textclf.rollout.paired import Clock, compare
+from textclf.rollout.paired import compare
 from textclf.rollout.pairs import PairSummary, summarise
 from textclf.rollout.plan import Plan, Shadow, default_plan
 
 PLAN = Plan(
     strategy="shadow",
-    shadow=Shadow(mirror_percent=10, minimum_pairs=300, noise_pairs=50, limit_seconds=600.0),
+    shadow=Shadow(mirror_percent=10, minimum_pairs=300, noise_pairs=100, limit_seconds=600.0),
 )
 SHAPE = ("$:object", "positive:boolean")
 
@@ -55,11 +55,25 @@ class Recorded:
         self.stopped = True
 
 
+class Clock:
+    """Time that passes by sleeping alone."""
+
+    def __init__(self) -> None:
+        self._now = 0.0
+
+    def now(self) -> float:
+        """Return seconds since the start."""
+        return self._now
+
+    def sleep(self, seconds: float) -> None:
+        """Let them pass."""
+        self._now += seconds
+
+
 @pytest.fixture
 def clock() -> Clock:
-    """Time that passes by sleeping alone."""
-    passed = [0.0]
-    return Clock(now=lambda: passed[0], sleep=lambda seconds: passed.append(passed.pop() + seconds))
+    """Time that has not begun."""
+    return Clock()
 
 
 def test_a_good_candidate_passes_once_there_are_enough_pairs(clock: Clock) -> None:
@@ -92,6 +106,38 @@ def test_a_bad_candidate_does_not(
         compare(pairs, PLAN, clock)
 
     assert "\n" not in str(caught.value)
+    assert pairs.stopped
+
+
+class Unread(Recorded):
+    """Pairs that cannot be recorded at so many looks."""
+
+    def __init__(self, looks: int) -> None:
+        super().__init__(lambda: [pair()] * 100)
+        self._left = looks
+
+    def record(self, comparison: Comparison) -> None:
+        """Fail, or let pairs come in."""
+        self._left -= 1
+        if self._left >= 0:
+            raise EvidenceError("the recorder does not start")
+        super().record(comparison)
+
+
+def test_pairs_that_cannot_be_recorded_for_a_while(clock: Clock) -> None:
+    """A recorder that fails is waited for, as the controller does."""
+    assert {finding.phase for finding in compare(Unread(3), PLAN, clock)} == {"Successful"}
+    assert clock.now() == 5 * PLAN.look_seconds
+
+
+def test_pairs_that_can_never_be_recorded(clock: Clock) -> None:
+    """The wait has the limit of the plan, and its reason is the recorder's."""
+    pairs = Unread(10**6)
+
+    with pytest.raises(RolledBackError, match="within 600 s: the recorder does not start"):
+        compare(pairs, PLAN, clock)
+
+    assert clock.now() == pytest.approx(600, abs=PLAN.look_seconds)
     assert pairs.stopped
 
 

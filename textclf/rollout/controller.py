@@ -7,13 +7,12 @@ If it is neither, all traffic goes back to the stable version.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from textclf.errors import RolloutStateError, TrafficError
+from textclf.rollout.clock import Clock, WallClock
 from textclf.rollout.decision import Decision, Patience, decide
 from textclf.rollout.evidence import Sources, gather
 from textclf.rollout.finding import Finding
@@ -25,30 +24,6 @@ from textclf.rollout.store import Store
 _T = TypeVar("_T")
 _ATTEMPTS = 5
 _LONGEST_SLEEP_SECONDS = 1.0  # so soon is a person heard
-
-
-class Clock(Protocol):
-    """The time, and how it passes."""
-
-    def now(self) -> float:
-        """Return seconds since 1970, which a controller that was killed shares with the next."""
-        ...
-
-    def sleep(self, seconds: float) -> None:
-        """Let time pass."""
-        ...
-
-
-class WallClock:
-    """The time of this machine."""
-
-    def now(self) -> float:
-        """Return seconds since 1970."""
-        return time.time()
-
-    def sleep(self, seconds: float) -> None:
-        """Wait."""
-        time.sleep(seconds)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, Self
 
 from textclf.rollout.finding import Finding
+from textclf.rollout.stages import Stage
 
 Action = Literal["wait", "hold", "next", "promote", "abort"]
 
@@ -32,14 +33,24 @@ class Patience:
     Attributes:
         paused_seconds: At these weights so far.
         pause_seconds: Least time at these weights.
-        unread_seconds: For how long evidence could not be read; 0 if it can.
         hold_limit_seconds: Longest wait for evidence that is thin or missing.
+        unread_seconds: For how long evidence could not be read; 0 if it can.
     """
 
     paused_seconds: float
     pause_seconds: float
-    unread_seconds: float
     hold_limit_seconds: float
+    unread_seconds: float = 0.0
+
+    @classmethod
+    def at(cls, stage: Stage, *, entered_at: float, unread_since: float | None, now: float) -> Self:
+        """Return it for a stage, from when its weights hold and evidence could not be read."""
+        return cls(
+            paused_seconds=now - entered_at,
+            pause_seconds=stage.pause_seconds,
+            hold_limit_seconds=stage.hold_limit_seconds,
+            unread_seconds=0.0 if unread_since is None else now - unread_since,
+        )
 
     @property
     def held_seconds(self) -> float:

@@ -87,7 +87,7 @@ def gather(state: State, stage: Stage, sources: Sources, now: float) -> tuple[St
                 state = _count(state, stage, readings)
                 findings += _assess(state, stage)
     except EvidenceError as exc:
-        findings.append(_fact("metrics", "Inconclusive", str(exc)))
+        findings.append(missing_evidence(exc))
     unread = any(finding.metric in {"traffic", "metrics"} for finding in findings)
     since = (state.unread_since or now) if unread else None
     return state.model_copy(update={"unread_since": since}), findings
@@ -164,6 +164,11 @@ def compare_pairs(stage: Stage, pairs: Pairs) -> Sequence[Finding]:
             threshold=1.0,
             reason=f"noise floor: {noise.compared} of {stage.minimum} pairs of the stable version "
             "with itself",
+def missing_evidence(error: EvidenceError) -> Finding:
+    """Return what there is to say where evidence cannot be read: too little to pass or to fail."""
+    return _fact("metrics", "Inconclusive", str(error))
+
+
             seen={f"score_shift_{k}": v for k, v in noise.score_shift_quantiles().items()},
         )
     ]
@@ -187,7 +192,7 @@ def _count(state: State, stage: Stage, readings: Mapping[str, Reading]) -> State
     for part, reading in readings.items():
         if tally := tallies.get(part):
             # A replica that is not seen for a while goes on from where it was.
-            last = tally.last | reading.replicas
+            last = {**tally.last, **reading.replicas}
             total = add((tally.total, reading.since(tally.last)))
         else:
             last = dict(reading.replicas)

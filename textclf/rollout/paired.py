@@ -6,26 +6,16 @@ Argo Rollouts runs it as a Job and moves no traffic before it has ended well: de
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Callable
-from dataclasses import dataclass
 
 from textclf.errors import EvidenceError, RolledBackError
-from textclf.rollout.decision import Decision, Patience, decide
-from textclf.rollout.evidence import Pairs, compare_pairs
+from textclf.rollout.clock import Clock, WallClock
+from textclf.rollout.decision import Patience, decide
+from textclf.rollout.evidence import Pairs, compare_pairs, missing_evidence
 from textclf.rollout.finding import Finding
 from textclf.rollout.plan import Plan
 from textclf.rollout.stages import Stage, list_stages
 
 _LOGGER = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, kw_only=True)
-class Clock:
-    """Time, which tests make."""
-
-    now: Callable[[], float] = time.monotonic
-    sleep: Callable[[float], None] = time.sleep
 
 
 def compare(pairs: Pairs, plan: Plan, clock: Clock | None = None) -> tuple[Finding, ...]:
@@ -35,15 +25,15 @@ def compare(pairs: Pairs, plan: Plan, clock: Clock | None = None) -> tuple[Findi
         What was found last, all within budget.
 
     Raises:
-        RolledBackError: The candidate is worse, or there were too few pairs within the limit; the
-            message is the reason in one line.
-        EvidenceError: Pairs cannot be recorded.
+        RolledBackError: The candidate is worse, or too few pairs could be recorded within the
+            limit; the message is the reason in one line.
+        EvidenceError: The plan compares nothing.
     """
     found: tuple[Finding, ...] = ()
     try:
         for stage in list_stages(plan, records_pairs=True):
             if stage.kind in {"noise", "shadow"}:
-                found = _pass(stage, pairs, plan.look_seconds, clock or Clock())
+                found = _pass(stage, pairs, plan.look_seconds, clock or WallClock())
     finally:
         pairs.stop()
     if not found:
@@ -52,23 +42,22 @@ def compare(pairs: Pairs, plan: Plan, clock: Clock | None = None) -> tuple[Findi
 
 
 def _pass(stage: Stage, pairs: Pairs, look_seconds: float, clock: Clock) -> tuple[Finding, ...]:
-    began = clock.now()
+    entered_at = clock.now()
+    unread_since: float | None = None
     while True:
-        found = tuple(compare_pairs(stage, pairs))
-        decision = _decide(stage, found, clock.now() - began)
+        try:
+            found = tuple(compare_pairs(stage, pairs))
+            unread_since = None
+        except EvidenceError as exc:
+            found = (missing_evidence(exc),)
+            unread_since = clock.now() if unread_since is None else unread_since
+        patience = Patience.at(
+            stage, entered_at=entered_at, unread_since=unread_since, now=clock.now()
+        )
+        decision = decide(found, patience, last=stage.kind == "shadow")
         _LOGGER.info("%s: %s: %s", stage.name, decision.action, decision.reason)
         if decision.action == "abort":
             raise RolledBackError(decision.reason)
         if decision.action in {"next", "promote"}:
             return found
         clock.sleep(look_seconds)
-
-
-def _decide(stage: Stage, found: tuple[Finding, ...], seconds: float) -> Decision:
-    patience = Patience(
-        paused_seconds=seconds,
-        pause_seconds=stage.pause_seconds,
-        unread_seconds=0.0,
-        hold_limit_seconds=stage.hold_limit_seconds,
-    )
-    return decide(found, patience, last=stage.kind == "shadow")

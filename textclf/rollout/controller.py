@@ -22,6 +22,8 @@ from textclf.rollout.state import Command, Decider, Intent, Look, Move, State, V
 from textclf.rollout.store import Store
 
 _T = TypeVar("_T")
+_FIRST_PAUSE_SECONDS = 1.0
+_LONGEST_PAUSE_SECONDS = 30.0
 _ATTEMPTS = 5
 _LONGEST_SLEEP_SECONDS = 1.0  # so soon is a person heard
 
@@ -201,7 +203,7 @@ class Controller:
         state = state.model_copy(update={"intent": intent})
         self.store.save(state)
         self.tell(f"going back: {reason}")
-        self._patiently(lambda: self.sources.traffic.move(ALL_STABLE))
+        self._insist(lambda: self.sources.traffic.move(ALL_STABLE))
         return self._arrive(state, intent)
 
     def _arrive(self, state: State, intent: Intent) -> State:
@@ -261,6 +263,20 @@ def _patience(state: State, stage: Stage, now: float) -> Patience:
 def begin(  # noqa: PLR0913 - they are what a rollout is
     plan: Plan,
     *,
+    def _insist(self, call: Callable[[], None]) -> None:
+        """Have an engine do something, asked again until it does or a signal ends the controller.
+
+        Whoever gave up would leave clients with what is worse, and tell nobody any more.
+        """
+        pause_seconds = _FIRST_PAUSE_SECONDS
+        while True:
+            try:
+                return call()
+            except TrafficError as exc:
+                self.tell(f"the engine failed, asking again in {pause_seconds:g} s: {exc}")
+            self.clock.sleep(pause_seconds)
+            pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
+
     traffic: str,
     versions: dict[str, Version],
     records_pairs: bool,

@@ -17,6 +17,7 @@ from textclf.rollout.state import State, Tally
 from textclf.rollout.traffic.traffic import Traffic
 
 UNREADY_LOOKS = 3  # one restart is no crash loop
+RESTARTS = 2
 
 Comparison = Literal["noise", "shadow"]
 
@@ -84,6 +85,8 @@ def gather(state: State, stage: Stage, sources: Sources, now: float) -> tuple[St
                 reason = f"requests: were counted {oldest:.0f} s ago, before traffic moved"
                 findings.append(_fact("requests", "Inconclusive", reason))
             else:
+                state, restarted = _check_restarts(state, readings["candidate"])
+                findings += restarted
                 state = _count(state, stage, readings)
                 findings += _assess(state, stage)
     except EvidenceError as exc:
@@ -121,6 +124,29 @@ def _check_readiness(state: State, fault: str) -> tuple[State, list[Finding]]:
     phase = "Failed" if looks >= UNREADY_LOOKS else "Inconclusive"
     reason = f"readiness: the candidate is not ready at {looks} looks in a row: {fault}"
     return state, [_fact("readiness", phase, reason, n=looks)]
+
+
+def _check_restarts(state: State, candidate: Reading) -> tuple[State, list[Finding]]:
+    """Find replicas that started anew since the last look.
+
+    A candidate that dies on some texts is ready again within a second, another version answers
+    what it left, and what it counts itself looks good: nothing else shows it.
+    """
+    tally = state.tallies.get("candidate")
+    before = tally.last if tally else {}
+    seen = sum(
+        before[name].requests > 0 and now.started_after(before[name])
+        for name, now in candidate.replicas.items()
+        if name in before
+    )
+    if not seen:
+        return state, []
+    restarts = state.restarts + seen
+    phase: Literal["Failed", "Inconclusive"]
+    phase = "Failed" if restarts >= RESTARTS else "Inconclusive"
+    reason = f"readiness: the candidate counts from zero again, {restarts} times so far"
+    finding = _fact("readiness", phase, f"{reason}: it restarts", n=restarts)
+    return state.model_copy(update={"restarts": restarts}), [finding]
 
 
 def _fact(

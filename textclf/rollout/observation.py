@@ -42,7 +42,7 @@ class Observation:
         Each count rises as long as the process lives. If any fell it started anew, and all that it
         counts came after.
         """
-        if self._started_after(earlier):
+        if self.started_after(earlier):
             return self
         return type(self)(
             requests=self.requests - earlier.requests,
@@ -58,7 +58,8 @@ class Observation:
             ),
         )
 
-    def _started_after(self, earlier: Self) -> bool:
+    def started_after(self, earlier: Self) -> bool:
+        """Say whether a process shows that it is not the one which counted ``earlier``."""
         return (
             self.latency_edges_seconds != earlier.latency_edges_seconds
             or self.answered < earlier.answered

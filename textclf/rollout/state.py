@@ -90,6 +90,7 @@ class State(BaseModel):
         unready_looks: At so many looks in a row the candidate was not ready.
         exposed_requests: That the candidate answered for clients, up to these weights.
         outcome: None until it has ended.
+        restarts: Of the candidate's replicas that were seen while requests were counted.
         reason: Why it is where it is, in one line.
         by: Who decided that it ended.
     """
@@ -114,6 +115,7 @@ class State(BaseModel):
     exposed_requests: int = 0
     moves: tuple[Move, ...] = ()
     outcome: Outcome | None = None
+    restarts: int = 0
     reason: str = ""
     by: Decider = "evidence"
     ended_at: float | None = None

@@ -122,6 +122,7 @@ class Rehearsal:
                 find_unready=lambda: find_unready(urls["candidate"]),
             ),
             preflight=preflight,
+            find_stable_unready=lambda: find_unready(urls["stable"]),
             tell=tell,
         )
         begun = begin(

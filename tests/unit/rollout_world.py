@@ -260,6 +260,7 @@ def make_controller(world: World, folder: Path) -> Controller:
         sources=sources,
         preflight=preflight,
         tell=world.told.append,
+        find_stable_unready=lambda: world.stable_unready,
         clock=Clock(world),
     )
 

@@ -39,6 +39,23 @@ def patience(
 
 
 @pytest.mark.parametrize(
+    ("phase", "waited", "action", "reason"),
+    [
+        ("Inconclusive", patience(), "hold", "gone; start it, or decide with"),
+        ("Inconclusive", patience(paused=999), "hold", "`abort`; no evidence within 100 s: error"),
+        ("Failed", patience(), "abort", "error_rate failed"),
+        ("Successful", patience(), "promote", "within budget"),
+    ],
+    ids=["thin", "thin for long", "bad", "good"],
+)
+def test_no_way_back(phase: Phase, waited: Patience, action: Action, reason: str) -> None:
+    """A stable version that is gone is given no traffic for want of evidence; failures go back."""
+    decision = decide([finding(phase)], waited, last=True, no_way_back="gone")
+
+    assert (decision.action, reason in decision.reason) == (action, True)
+
+
+@pytest.mark.parametrize(
     ("phases", "waited", "last", "action", "reason"),
     [
         (["Successful"], patience(), False, "next", "within budget: error_rate (at least 100"),

@@ -35,6 +35,8 @@ class Controller:
     Attributes:
         store: Where it stands; the caller holds its lock.
         sources: Where evidence comes from, and the engine.
+        find_stable_unready: Returns what keeps the stable version from taking requests; empty for
+            nothing.
         preflight: Checks the candidate before any traffic; raises PreflightError.
         clock: The time.
         tell: Is given a line a person can follow.
@@ -42,6 +44,7 @@ class Controller:
 
     store: Store
     sources: Sources
+    find_stable_unready: Callable[[], str]
     preflight: Callable[[], None]
     tell: Callable[[str], None]
     clock: Clock = field(default_factory=WallClock)
@@ -126,7 +129,12 @@ class Controller:
             return self._next(state, stages, "the candidate passed its preflight")
         now = self.clock.now()
         state, findings = gather(state, stage, self.sources, now)
-        decision = decide(findings, _patience(state, stage, now), last=last)
+        patience = Patience.at(
+            stage, entered_at=state.entered_at, unread_since=state.unread_since, now=now
+        )
+        decision = decide(
+            findings, patience, last=last, no_way_back=self._find_no_way_back(state, findings)
+        )
         self._note(state, stage, findings, decision)
         if decision.action == "abort":
             return self._go_back(state, f"{stage.name}: {decision.reason}")
@@ -141,6 +149,11 @@ class Controller:
         look = Look(
             at=self.clock.now(),
             stage=stage.name,
+    def _find_no_way_back(self, state: State, findings: Sequence[Finding]) -> str:
+        """Return what keeps the stable version from taking what others have; empty for nothing."""
+        lacking = any(finding.phase == "Inconclusive" for finding in findings)
+        return self.find_stable_unready() if lacking and state.weights.stable_percent < 100 else ""
+
             weights=state.weights,
             findings=tuple(findings),
             action=decision.action,
@@ -244,25 +257,6 @@ class Controller:
                 self.clock.sleep(2.0**attempt)
         return call()
 
-    def _wait(self, seconds: float) -> None:
-        """Wait, or until a person asks for something."""
-        while seconds > 0 and not self.store.asked():
-            self.clock.sleep(min(seconds, _LONGEST_SLEEP_SECONDS))
-            seconds -= _LONGEST_SLEEP_SECONDS
-
-
-def _patience(state: State, stage: Stage, now: float) -> Patience:
-    return Patience(
-        paused_seconds=now - state.entered_at,
-        pause_seconds=stage.pause_seconds,
-        unread_seconds=0.0 if state.unread_since is None else now - state.unread_since,
-        hold_limit_seconds=stage.hold_limit_seconds,
-    )
-
-
-def begin(  # noqa: PLR0913 - they are what a rollout is
-    plan: Plan,
-    *,
     def _insist(self, call: Callable[[], None]) -> None:
         """Have an engine do something, asked again until it does or a signal ends the controller.
 

@@ -62,7 +62,9 @@ class Patience:
         return max(0.0, self.paused_seconds - self.pause_seconds, self.unread_seconds)
 
 
-def decide(findings: Sequence[Finding], patience: Patience, *, last: bool) -> Decision:
+def decide(
+    findings: Sequence[Finding], patience: Patience, *, last: bool, no_way_back: str = ""
+) -> Decision:
     """Say what follows from the findings of one look.
 
     A failure counts at once. Nothing passes on missing evidence, nor before its pause is over.
@@ -71,21 +73,31 @@ def decide(findings: Sequence[Finding], patience: Patience, *, last: bool) -> De
         findings: Of every metric; none is no evidence.
         patience: How long is waited.
         last: Whether no stage follows.
+        no_way_back: What keeps the stable version from taking the requests that others have; empty
+            for nothing. A lack of evidence, which may come of just that, then moves none to it.
     """
     if failed := [finding for finding in findings if finding.phase == "Failed"]:
         return Decision(action="abort", reason=_join(failed))
     missing = [finding for finding in findings if finding.phase != "Successful"]
     if missing or not findings:
         reason = _join(missing) or "there is no evidence at all"
-        if patience.held_seconds >= patience.hold_limit_seconds:
-            limit = f"no evidence within {patience.hold_limit_seconds:g} s"
-            return Decision(action="abort", reason=f"{limit}: {reason}")
-        return Decision(action="hold", reason=reason)
+        late = patience.held_seconds >= patience.hold_limit_seconds
+        limit = f"no evidence within {patience.hold_limit_seconds:g} s: " if late else ""
+        if no_way_back:
+            return Decision(action="hold", reason=f"{_stay(no_way_back)}; {limit}{reason}")
+        return Decision(action="abort" if late else "hold", reason=limit + reason)
     left = patience.pause_seconds - patience.paused_seconds
     if left > 0:
         reason = f"{_passed(findings)}; {left:.0f} s of the pause are left"
         return Decision(action="wait", reason=reason)
     return Decision(action="promote" if last else "next", reason=_passed(findings))
+
+
+def _stay(no_way_back: str) -> str:
+    return (
+        f"the stable version is not ready, so that traffic stays where it is: {no_way_back}; start "
+        "it, or decide with `rollout.py promote` or `abort`"
+    )
 
 
 def _join(findings: Iterable[Finding]) -> str:

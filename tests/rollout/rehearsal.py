@@ -11,8 +11,9 @@ from typing import Literal
 from tests.http.serving import PROJECT
 from tests.rollout.stage import Stage
 from textclf.errors import PreflightError
-from textclf.rollout.controller import Controller, begin
+from textclf.rollout.controller import Controller
 from textclf.rollout.evidence import Sources
+from textclf.rollout.identity import begin
 from textclf.rollout.plan import Plan
 from textclf.rollout.preflight import check_candidate, find_unready
 from textclf.rollout.recording import RecorderProcess
@@ -118,7 +119,6 @@ class Rehearsal:
                 traffic=stage.nginx,
                 metrics=stage.scraped(),
                 pairs=RecorderProcess(stage.recorder, urls, self.folder),
-                settling_seconds=0.0,
                 find_unready=lambda: find_unready(urls["candidate"]),
             ),
             preflight=preflight,

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from textclf.errors import EvidenceError, PreflightError, TrafficError
-from textclf.rollout.controller import Controller, begin
+from textclf.rollout.controller import Controller
 from textclf.rollout.evidence import Comparison, Sources
+from textclf.rollout.identity import begin
 from textclf.rollout.observation import Answer, Observation, Pair, Reading
 from textclf.rollout.pairs import PairSummary, summarise
 from textclf.rollout.plan import Plan, Shadow, Step
@@ -259,8 +260,8 @@ def make_controller(world: World, folder: Path) -> Controller:
         store=FragileStore(folder, world),
         sources=sources,
         preflight=preflight,
-        tell=world.told.append,
         find_stable_unready=lambda: world.stable_unready,
+        tell=world.told.append,
         clock=Clock(world),
     )
 

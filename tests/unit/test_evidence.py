@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.unit.rollout_world import BLUEGREEN, CANARY, World, make_controller, run
-from textclf.rollout.controller import begin
 from textclf.rollout.evidence import Sources, gather
+from textclf.rollout.identity import begin
 from textclf.rollout.observation import Observation, Reading
 from textclf.rollout.stages import Stage, list_stages
 from textclf.rollout.state import State

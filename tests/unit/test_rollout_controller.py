@@ -23,7 +23,6 @@ from textclf.errors import (
     PreflightError,
     RolloutBusyError,
     RolloutStateError,
-    TrafficError,
 )
 from textclf.rollout.plan import Plan
 from textclf.rollout.stages import ALL_CANDIDATE, ALL_STABLE, list_stages
@@ -61,15 +60,15 @@ def require_evidence(state: State, folder: Path) -> None:
             CANARY,
             "promoted",
             [
-                Weights(mirror_percent=100),
-                Weights(mirror_percent=100),
+                Weights(mirror_percent=50),
+                Weights(mirror_percent=50),
                 Weights(candidate_percent=10, baseline_percent=10),
                 Weights(candidate_percent=50, baseline_percent=50),
                 ALL_CANDIDATE,
             ],
         ),
         (BLUEGREEN, "promoted", [ALL_CANDIDATE, ALL_CANDIDATE]),
-        (SHADOW, "passed", [Weights(mirror_percent=100), Weights(mirror_percent=100), ALL_STABLE]),
+        (SHADOW, "passed", [Weights(mirror_percent=50), Weights(mirror_percent=50), ALL_STABLE]),
     ],
     ids=PLANS,
 )
@@ -304,15 +303,105 @@ def test_an_engine_that_does_not_answer_for_a_while(tmp_path: Path) -> None:
     assert world.weights == ALL_STABLE
 
 
-def test_an_engine_that_never_goes_back(tmp_path: Path) -> None:
-    """An engine that keeps refusing is an error; running again goes on with going back."""
-    world = World(errors_percent=30, refuses=lambda weights: weights == ALL_STABLE)
-    with pytest.raises(TrafficError, match="refuses"):
-        run(world, CANARY, tmp_path)
-    world.refuses = lambda _: False
+def test_an_engine_that_does_not_go_back_for_an_hour(tmp_path: Path) -> None:
+    """It is asked again, twice a minute in the end, and each failure is told."""
+    world = World(errors_percent=30)
+    back_at = world.now + 3600
+    world.refuses = lambda weights: weights == ALL_STABLE and world.now < back_at
 
     assert run(world, CANARY, tmp_path).outcome == "rolled back"
     assert world.weights == ALL_STABLE
+    failures = [line for line in world.told if "the engine refuses" in line]
+    assert "asking again in 1 s" in failures[0]
+    assert "asking again in 30 s" in failures[-1]
+    assert len(failures) > 100
+
+
+def test_a_signal_ends_a_controller_that_cannot_go_back(tmp_path: Path) -> None:
+    """Whoever runs it again goes on with going back."""
+
+    def meddle(world: World) -> None:
+        if sum("asking again" in line for line in world.told) == 20:
+            raise KeyboardInterrupt
+
+    world = World(errors_percent=30, refuses=lambda to: to == ALL_STABLE, meddle=meddle)
+    with pytest.raises(KeyboardInterrupt):
+        run(world, CANARY, tmp_path)
+    world.refuses, world.meddle = (lambda _: False), (lambda _: None)
+
+    assert run(world, CANARY, tmp_path).outcome == "rolled back"
+    assert world.weights == ALL_STABLE
+
+
+def dying(stable_seconds: float, **world: float) -> World:
+    """Return a world whose stable version is gone for so long, from when others have traffic."""
+    gone: list[float] = []
+
+    def meddle(world: World) -> None:
+        if world.weights.candidate_percent:
+            gone.append(world.now)
+        is_gone = gone and world.now < gone[0] + stable_seconds
+        world.stable_unready = "connection refused" if is_gone else ""
+
+    return World(meddle=meddle, **world)
+
+
+def test_no_traffic_goes_to_a_stable_version_that_is_gone(tmp_path: Path) -> None:
+    """Evidence that its death took away holds the rollout, for longer than the limit too."""
+    world = dying(stable_seconds=600)
+    state = run(world, CANARY.model_copy(update={"baseline": False}), tmp_path)
+
+    assert state.outcome == "promoted"
+    assert ALL_STABLE not in world.moved
+    held = [look for look in Store(tmp_path).looks() if look.action == "hold"]
+    reasons = [look.reason for look in held if "the stable version is not ready" in look.reason]
+    assert "connection refused; start it, or decide" in reasons[0]
+    assert "no evidence within 60 s: metrics: the stable version cannot be read" in reasons[-1]
+
+
+def test_a_person_decides_while_the_stable_version_is_gone(tmp_path: Path) -> None:
+    """What nobody but a person can know is theirs: here, that it is back in a moment."""
+    world = dying(stable_seconds=10**6)
+    meddle = world.meddle
+
+    def decide(world: World) -> None:
+        meddle(world)
+        if world.now > 1_000_500:
+            Store(tmp_path).ask("abort")
+
+    world.meddle = decide
+    state = run(world, CANARY.model_copy(update={"baseline": False}), tmp_path)
+
+    assert (state.outcome, state.by, world.weights) == ("rolled back", "operator", ALL_STABLE)
+
+
+def test_a_bad_candidate_goes_back_to_a_stable_version_that_is_gone(tmp_path: Path) -> None:
+    """A failure that was seen needs no more evidence."""
+    state = run(dying(stable_seconds=10**6, errors_percent=30), CANARY, tmp_path)
+
+    assert "requests failed" in state.reason
+    assert state.outcome == "rolled back"
+
+
+@pytest.mark.parametrize(
+    ("restarts", "outcome"), [(1, "promoted"), (10, "rolled back")], ids=["once", "again and again"]
+)
+def test_a_candidate_that_restarts(restarts: int, outcome: str, tmp_path: Path) -> None:
+    """It is ready at every look and has no errors, yet what it counts begins anew."""
+    left = [restarts]
+
+    def meddle(world: World) -> None:
+        if world.weights.candidate_percent and left[0] and not world.now % 9:
+            left[0] -= 1
+            world.served["candidate"] = 0.0
+
+    world = World(meddle=meddle)
+    state = run(world, CANARY, tmp_path)
+
+    assert (state.outcome, state.restarts) == (outcome, min(restarts, 2))
+    seen = [look for look in Store(tmp_path).looks() if "counts from zero again" in look.reason]
+    assert [look.action for look in seen] == ["hold", "abort"][: len(seen)]
+    assert seen
 
 
 def count_touches(plan: Plan, folder: Path, world: World) -> int:

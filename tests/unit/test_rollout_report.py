@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.unit.rollout_world import BLUEGREEN, CANARY, SHADOW, World, make_controller, run
-from textclf.rollout.controller import begin
+from textclf.rollout.identity import begin
 from textclf.rollout.plan import Plan
 from textclf.rollout.report import render_report
 from textclf.rollout.state import State, Version

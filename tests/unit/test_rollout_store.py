@@ -9,8 +9,8 @@ import pytest
 
 from tests.unit.rollout_world import CANARY, World, run
 from textclf.errors import RolloutStateError
-from textclf.rollout.controller import begin
 from textclf.rollout.finding import Finding
+from textclf.rollout.identity import begin
 from textclf.rollout.observation import Observation
 from textclf.rollout.state import Intent, Look, State, Tally, Version
 from textclf.rollout.store import Store
@@ -122,11 +122,33 @@ def test_an_ended_rollout_is_set_aside(tmp_path: Path) -> None:
     """Everything of it moves into a folder of its own, and another one can begin."""
     ended = run(World(), CANARY, tmp_path)
     store = Store(tmp_path)
-    target = store.set_aside(ended)
+    for record in ("noise.jsonl", "shadow.jsonl", "request.json", "verdict.json", "report.html"):
+        (tmp_path / record).write_text(record)
+    (tmp_path / "rollout.yaml").write_text("a person's own")
+    target = store.set_aside(ended.rollout)
 
+    assert target
+    assert {path.name for path in tmp_path.iterdir()} == {"lock", "ended", "rollout.yaml"}
     assert (store.load(), store.looks()) == (None, ())
+    assert store.set_aside("nothing") is None
     assert Store(target).load() == ended
     assert run(World(), CANARY, tmp_path).outcome == "promoted"
+
+
+def test_what_a_lost_state_left_is_no_evidence_for_the_next(tmp_path: Path) -> None:
+    """Pairs, looks and wishes whose state is gone are kept aside, unread."""
+    Store(tmp_path).ask("abort")
+    Store(tmp_path).add_look(make_look())
+    (tmp_path / "shadow.jsonl").write_text("{}\n")
+
+    ended = run(World(), CANARY, tmp_path)
+
+    assert ended.outcome == "promoted"
+    assert make_look() not in Store(tmp_path).looks()
+    aside = tmp_path / "ended" / f"before-{ended.rollout}"
+    names = {path.name for path in aside.iterdir()}
+    assert names == {"looks.jsonl", "request.json", "shadow.jsonl"}
+    assert not (tmp_path / "shadow.jsonl").exists()
 
 
 def test_a_folder_that_cannot_be_written(tmp_path: Path) -> None:

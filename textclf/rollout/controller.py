@@ -16,15 +16,14 @@ from textclf.rollout.clock import Clock, WallClock
 from textclf.rollout.decision import Decision, Patience, decide
 from textclf.rollout.evidence import Sources, gather
 from textclf.rollout.finding import Finding
-from textclf.rollout.plan import Plan
 from textclf.rollout.stages import ALL_STABLE, Stage, describe, last_weights, list_stages
-from textclf.rollout.state import Command, Decider, Intent, Look, Move, State, Version
+from textclf.rollout.state import Command, Decider, Intent, Look, Move, State
 from textclf.rollout.store import Store
 
 _T = TypeVar("_T")
+_ATTEMPTS = 5
 _FIRST_PAUSE_SECONDS = 1.0
 _LONGEST_PAUSE_SECONDS = 30.0
-_ATTEMPTS = 5
 _LONGEST_SLEEP_SECONDS = 1.0  # so soon is a person heard
 
 
@@ -35,17 +34,17 @@ class Controller:
     Attributes:
         store: Where it stands; the caller holds its lock.
         sources: Where evidence comes from, and the engine.
+        preflight: Checks the candidate before any traffic; raises PreflightError.
         find_stable_unready: Returns what keeps the stable version from taking requests; empty for
             nothing.
-        preflight: Checks the candidate before any traffic; raises PreflightError.
         clock: The time.
         tell: Is given a line a person can follow.
     """
 
     store: Store
     sources: Sources
-    find_stable_unready: Callable[[], str]
     preflight: Callable[[], None]
+    find_stable_unready: Callable[[], str]
     tell: Callable[[str], None]
     clock: Clock = field(default_factory=WallClock)
 
@@ -53,7 +52,8 @@ class Controller:
         """Go on until the rollout has ended, and return how.
 
         Args:
-            state: Of the store, or of a rollout that has not begun.
+            state: Of the store, or of a rollout that has not begun; whatever the store has of
+                another one is set aside.
 
         Raises:
             PreflightError: The candidate fails before any traffic; running again checks again.
@@ -62,9 +62,10 @@ class Controller:
         """
         stages = list_stages(state.plan, records_pairs=state.records_pairs)
         try:
-            if self.store.load() is None:
-                state = self._start(state)
-            elif state.outcome is None or state.intent:
+            found = self.store.load()
+            if found is None or found.rollout != state.rollout:
+                state = self._start(state, found)
+            elif not state.has_ended:
                 state = self._recover(state, stages)
             while state.outcome is None:
                 state = self._advance(state, stages)
@@ -92,14 +93,19 @@ class Controller:
             raise RolloutStateError("the rollout is on its way back; run it again to end it")
         return self._obey(state, command)
 
-    def _start(self, state: State) -> State:
-        """See that all traffic is the stable version's before anything begins."""
+    def _start(self, state: State, other: State | None) -> State:
+        """See that all traffic is the stable version's before anything begins.
+
+        What is there of another rollout, or of one whose state was lost, is no evidence for this.
+        """
         actual = self._patiently(self.sources.traffic.read)
         if actual != ALL_STABLE:
             raise RolloutStateError(
                 f"traffic is at {describe(actual)} before the rollout has begun; see who moved it, "
                 "and give the stable version all of it first: `rollout.py abort` does"
             )
+        if aside := self.store.set_aside(other.rollout if other else f"before-{state.rollout}"):
+            self.tell(f"set aside what was there of another rollout: {aside}")
         self.store.save(state)
         return state
 
@@ -143,17 +149,17 @@ class Controller:
         self._wait(state.plan.look_seconds)
         return state
 
+    def _find_no_way_back(self, state: State, findings: Sequence[Finding]) -> str:
+        """Return what keeps the stable version from taking what others have; empty for nothing."""
+        lacking = any(finding.phase == "Inconclusive" for finding in findings)
+        return self.find_stable_unready() if lacking and state.weights.stable_percent < 100 else ""
+
     def _note(
         self, state: State, stage: Stage, findings: Sequence[Finding], decision: Decision
     ) -> None:
         look = Look(
             at=self.clock.now(),
             stage=stage.name,
-    def _find_no_way_back(self, state: State, findings: Sequence[Finding]) -> str:
-        """Return what keeps the stable version from taking what others have; empty for nothing."""
-        lacking = any(finding.phase == "Inconclusive" for finding in findings)
-        return self.find_stable_unready() if lacking and state.weights.stable_percent < 100 else ""
-
             weights=state.weights,
             findings=tuple(findings),
             action=decision.action,
@@ -271,29 +277,8 @@ class Controller:
             self.clock.sleep(pause_seconds)
             pause_seconds = min(2 * pause_seconds, _LONGEST_PAUSE_SECONDS)
 
-    traffic: str,
-    versions: dict[str, Version],
-    records_pairs: bool,
-    command: Sequence[str] = (),
-    now: float,
-) -> State:
-    """Return a rollout that has not begun.
-
-    Args:
-        plan: What to do.
-        traffic: Name of the engine.
-        versions: By part: stable, candidate, baseline.
-        records_pairs: Whether both answers to mirrored requests are seen.
-        command: The command line.
-        now: Seconds since 1970.
-    """
-    return State(
-        rollout=datetime.fromtimestamp(now, UTC).strftime("%Y%m%dT%H%M%S.%fZ"),
-        plan=plan,
-        traffic=traffic,
-        versions=versions,
-        records_pairs=records_pairs,
-        command=tuple(command),
-        started_at=now,
-        entered_at=now,
-    )
+    def _wait(self, seconds: float) -> None:
+        """Wait, or until a person asks for something."""
+        while seconds > 0 and not self.store.asked():
+            self.clock.sleep(min(seconds, _LONGEST_SLEEP_SECONDS))
+            seconds -= _LONGEST_SLEEP_SECONDS

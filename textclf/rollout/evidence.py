@@ -164,6 +164,11 @@ def _fact(
     )
 
 
+def missing_evidence(error: EvidenceError) -> Finding:
+    """Return what there is to say where evidence cannot be read: too little to pass or to fail."""
+    return _fact("metrics", "Inconclusive", str(error))
+
+
 def compare_pairs(stage: Stage, pairs: Pairs) -> Sequence[Finding]:
     """Record pairs of answers, and say what those recorded so far come to.
 
@@ -190,11 +195,6 @@ def compare_pairs(stage: Stage, pairs: Pairs) -> Sequence[Finding]:
             threshold=1.0,
             reason=f"noise floor: {noise.compared} of {stage.minimum} pairs of the stable version "
             "with itself",
-def missing_evidence(error: EvidenceError) -> Finding:
-    """Return what there is to say where evidence cannot be read: too little to pass or to fail."""
-    return _fact("metrics", "Inconclusive", str(error))
-
-
             seen={f"score_shift_{k}": v for k, v in noise.score_shift_quantiles().items()},
         )
     ]

@@ -80,7 +80,9 @@ class State(BaseModel):
         traffic: The engine's name.
         versions: By part: stable, candidate, baseline.
         records_pairs: Whether both answers to mirrored requests are seen.
-        command: The command line, so that a person need not repeat it to end the rollout.
+        settings: What else says where traffic is moved and evidence is read, by name.
+        command: The command line, so that a person need not repeat it to end the rollout; it means
+            the same from any folder.
         position: Of the stage that it is at.
         weights: That hold, unless a move has begun.
         intent: The move that has begun.
@@ -88,9 +90,9 @@ class State(BaseModel):
         unread_since: When evidence could last not be read; None if it can.
         tallies: What each version answered at these weights.
         unready_looks: At so many looks in a row the candidate was not ready.
+        restarts: Of the candidate's replicas that were seen while requests were counted.
         exposed_requests: That the candidate answered for clients, up to these weights.
         outcome: None until it has ended.
-        restarts: Of the candidate's replicas that were seen while requests were counted.
         reason: Why it is where it is, in one line.
         by: Who decided that it ended.
     """
@@ -103,6 +105,7 @@ class State(BaseModel):
     traffic: str
     versions: dict[str, Version]
     records_pairs: bool
+    settings: dict[str, str] = {}
     command: tuple[str, ...] = ()
     started_at: float
     position: int = 0
@@ -112,13 +115,23 @@ class State(BaseModel):
     unread_since: float | None = None
     tallies: dict[str, Tally] = {}
     unready_looks: int = 0
+    restarts: int = 0
     exposed_requests: int = 0
     moves: tuple[Move, ...] = ()
     outcome: Outcome | None = None
-    restarts: int = 0
     reason: str = ""
     by: Decider = "evidence"
     ended_at: float | None = None
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether nothing is left to do; what was promoted may be on its way back."""
+        return self.outcome is not None and self.intent is None
+
+    @property
+    def has_moved(self) -> bool:
+        """Whether traffic was moved for it, or may have been."""
+        return self.position > 0 or self.intent is not None or bool(self.moves)
 
 
 class Look(BaseModel):

@@ -2,10 +2,14 @@
 
 ::
 
-    FOLDER/state.json    the state, replaced as a whole
-    FOLDER/looks.jsonl   what every look saw and led to
-    FOLDER/request.json  what a person asked of the controller that runs
-    FOLDER/lock          held by the controller that runs
+    FOLDER/state.json     the state, replaced as a whole
+    FOLDER/looks.jsonl    what every look saw and led to
+    FOLDER/noise.jsonl    pairs of answers of the stable version with itself
+    FOLDER/shadow.jsonl   pairs of answers of both versions
+    FOLDER/request.json   what a person asked of the controller that runs
+    FOLDER/verdict.json   the record of how it ended, and report.html for people
+    FOLDER/lock           held by the controller that runs
+    FOLDER/ended/ROLLOUT  all but the lock, of a rollout before
 """
 
 from __future__ import annotations
@@ -21,6 +25,12 @@ from pydantic import BaseModel, ValidationError
 
 from textclf.errors import RolloutBusyError, RolloutStateError
 from textclf.rollout.state import Command, Look, Request, State
+
+# The state is last: as long as it is there, an interrupted setting aside is done again.
+_RECORDS = (
+    *("looks.jsonl", "noise.jsonl", "shadow.jsonl", "request.json"),
+    *("verdict.json", "report.html", "state.json"),
+)
 
 _Model = TypeVar("_Model", bound=BaseModel)
 
@@ -134,7 +144,7 @@ class Store:
             RolloutStateError: Its state cannot be read.
         """
         state = self.load()
-        return state is not None and state.outcome is None
+        return state is not None and not state.has_ended
 
     def write(self, name: str, content: str) -> None:
         """Replace a record as a whole.
@@ -165,19 +175,20 @@ class Store:
         """Take what was asked for as done."""
         self._request.unlink(missing_ok=True)
 
-    def set_aside(self, state: State) -> Path:
-        """Move everything of a rollout that has ended into a folder of its own, and return it.
+    def set_aside(self, name: str) -> Path | None:
+        """Move everything of a rollout into a folder of this name, and return it; None for nothing.
 
         Raises:
             RolloutStateError: It cannot be moved.
         """
-        target = self.folder / "ended" / state.rollout
+        target = self.folder / "ended" / name
         try:
+            paths = [path for record in _RECORDS if (path := self.folder / record).exists()]
+            if not paths:
+                return None
             target.mkdir(parents=True, exist_ok=True)
-            # The state goes last: as long as it is there, this is done again.
-            for path in sorted(self.folder.iterdir(), key=lambda path: path == self._state):
-                if path.is_file() and path.name != "lock":
-                    path.replace(target / path.name)
+            for path in paths:
+                path.replace(target / path.name)
         except OSError as exc:
             raise RolloutStateError(f"{self.folder} cannot be cleared: {exc}") from exc
         return target

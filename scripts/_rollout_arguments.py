@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from scripts._command import exit_codes
+from textclf.azureml.credentials import parse_credentials
 from textclf.errors import (
     AccessError,
     EvidenceError,
@@ -21,8 +22,11 @@ from textclf.errors import (
 )
 from textclf.rollout import metrics
 from textclf.rollout.engines import ENGINES, load_engine
+from textclf.settings import read_azure_credentials
+from textclf.store import is_folder
 
 PARTS = ("stable", "candidate", "baseline")
+_OF_ONE_RUN = ("command", "yes", "dry_run", "json", "new")
 INTERRUPTED = "traffic stays as it is; run the same command to go on, or `rollout.py abort`"
 _DESCRIPTION = (
     "Roll a candidate out as long as the evidence holds; go back by itself when it turns."
@@ -50,6 +54,52 @@ def parse(line: Sequence[str]) -> argparse.Namespace:
     finder = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     finder.add_argument("--traffic")
     return _parser(finder.parse_known_args(line)[0].traffic).parse_args(line)
+
+
+def settle(arguments: argparse.Namespace) -> None:
+    """Write down what the environment alone says, so that another one means the same.
+
+    Raises:
+        AccessError: AZURE_CREDENTIALS are malformed.
+    """
+    if "subscription_id" in arguments and arguments.subscription_id is None:
+        credentials = parse_credentials(read_azure_credentials())
+        arguments.subscription_id = credentials.subscription_id if credentials else None
+
+
+def render(arguments: argparse.Namespace) -> list[str]:
+    """Return a command line that means the same from any folder, but for what one run is asked."""
+    named = {n: value for n, value in vars(arguments).items() if n not in _OF_ONE_RUN}
+    options = [
+        f"--{name.replace('_', '-')}={_from_anywhere(name, value)}"
+        for name, value in named.items()
+        if value is not None
+    ]
+    return [arguments.command, *options]
+
+
+def _from_anywhere(name: str, value: object) -> object:
+    is_path = (
+        isinstance(value, Path)
+        or (name == "model" and is_folder(str(value)))
+        or (name == "nginx_program" and "/" in str(value))
+    )
+    return Path(str(value)).absolute() if is_path else value
+
+
+def read_settings(arguments: argparse.Namespace) -> dict[str, str]:
+    """Return where traffic is moved and evidence is read, as it is the same from any folder."""
+    own = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    own.add_argument("--model")
+    own.add_argument("--recorder")
+    metrics.add_arguments(own)
+    load_engine(arguments.traffic).add_arguments(own)
+    named = vars(own.parse_known_args(render(arguments))[0])
+    return {
+        name: str(value)
+        for name, value in named.items()
+        if value is not None and name != "nginx_program" and not name.endswith("_seconds")
+    }
 
 
 def _parser(engine: str | None) -> argparse.ArgumentParser:

@@ -9,27 +9,19 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from functools import partial
 from importlib import import_module
 from typing import Any
 
-from scripts._command import run_command
-from scripts._rollout_arguments import INTERRUPTED, PARTS, parse
+from scripts._command import confirm, run_command
+from scripts._rollout_arguments import INTERRUPTED, parse, settle
+from scripts._rollout_setup import begin_asked, build_controller, find, require_possible
 from textclf.errors import (
-    PlanError,
     PreflightError,
     RolledBackError,
     RolloutBusyError,
-    RolloutError,
     RolloutStateError,
 )
-from textclf.rollout import metrics
-from textclf.rollout.controller import Controller, begin
 from textclf.rollout.engines import load_engine
-from textclf.rollout.evidence import Sources
-from textclf.rollout.plan import Plan, default_plan, read_plan
-from textclf.rollout.preflight import check_candidate, describe_version, find_unready
-from textclf.rollout.recording import RecorderProcess, read_known_labels
 from textclf.rollout.stages import ALL_STABLE, describe, last_weights, list_stages
 from textclf.rollout.state import State
 from textclf.rollout.store import Store
@@ -43,10 +35,9 @@ _HEARD_SECONDS = 120.0
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Do what ``argv`` asks and return the exit code."""
-    line = list(sys.argv[1:] if argv is None else argv)
-    arguments = parse(line)
+    arguments = parse(sys.argv[1:] if argv is None else argv)
     commands = {"status": _status, "promote": _end, "abort": _end}
-    work = commands.get(arguments.command, partial(_roll_out, line=line))
+    work = commands.get(arguments.command, _roll_out)
     return run_command(lambda: _do(work, arguments), interrupted=INTERRUPTED, level=logging.WARNING)
 
 
@@ -58,132 +49,27 @@ def _do(work: Callable[[argparse.Namespace], int], arguments: argparse.Namespace
         raise
 
 
-def _roll_out(arguments: argparse.Namespace, line: Sequence[str]) -> int:
+def _roll_out(arguments: argparse.Namespace) -> int:
+    settle(arguments)
     store = Store(arguments.state)
     traffic = load_engine(arguments.traffic).build(arguments)
     with nullcontext() if arguments.dry_run else store.lock():
-        found = _find(store, arguments)
-        state = found or _begin(arguments, traffic, line)
-        _require_possible(state.plan, traffic, arguments)
+        asked = begin_asked(store, arguments, traffic)
+        found = find(store, arguments, asked)
+        state = found or asked
+        require_possible(state.plan, traffic, arguments)
         print(_show_plan(state), file=sys.stdout if _is_dry_text(arguments) else sys.stderr)
         if arguments.dry_run:
             return _tell_dry(arguments, state, traffic)
         question = f"{'Go on with' if found else 'Begin'} this {state.plan.strategy}?"
-        if state.outcome is None and not _confirm(arguments, question):
+        if not _confirm(arguments, question):
             return _DECLINED
         try:
-            ended = _controller(arguments, store, traffic).run(state)
+            ended = build_controller(arguments, store, traffic, state).run(state)
         except PreflightError as exc:
             _write_records(store, store.load() or state, refused=str(exc))
             raise
         return _tell_end(arguments, store, ended)
-
-
-def _find(store: Store, arguments: argparse.Namespace) -> State | None:
-    """Return the rollout that this is the same as, or None if it begins."""
-    state = store.load()
-    if state is None:
-        return None
-    if state.outcome is not None and arguments.new:
-        if not arguments.dry_run:
-            print(f"set aside: {store.set_aside(state)}", file=sys.stderr)
-        return None
-    differences = [
-        part
-        for part in PARTS
-        if getattr(arguments, part)
-        != (state.versions[part].name if part in state.versions else None)
-    ]
-    differences += [] if state.plan.strategy == arguments.command else ["strategy"]
-    differences += [] if state.traffic == arguments.traffic else ["engine"]
-    differences += ["recorder"] if state.records_pairs and not arguments.recorder else []
-    if arguments.plan and read_plan(arguments.plan) != state.plan:
-        differences.append("plan")
-    if differences:
-        ended = "has ended: add --new" if state.outcome else "is under way: end that with `abort`"
-        raise RolloutStateError(
-            f"{store.folder} has another rollout, of another {', '.join(differences)}, which "
-            f"{ended}, or name another folder with --state"
-        )
-    return state
-
-
-def _begin(arguments: argparse.Namespace, traffic: Traffic, line: Sequence[str]) -> State:
-    records_pairs = arguments.recorder is not None
-    if arguments.plan:
-        plan = read_plan(arguments.plan)
-        if plan.strategy != arguments.command:
-            raise PlanError(
-                f"{arguments.plan} is for strategy {plan.strategy}; run that, or change the plan"
-            )
-    else:
-        plan = default_plan(
-            arguments.command,
-            mirrors=traffic.mirrors and records_pairs,
-            has_baseline=traffic.has_baseline,
-        )
-    versions = {
-        part: describe_version(name, _url(arguments, part), getattr(arguments, f"{part}_digest"))
-        for part in PARTS
-        if (name := getattr(arguments, part))
-    }
-    return begin(
-        plan,
-        traffic=arguments.traffic,
-        versions=versions,
-        records_pairs=records_pairs,
-        command=line,
-        now=time.time(),
-    )
-
-
-def _require_possible(plan: Plan, traffic: Traffic, arguments: argparse.Namespace) -> None:
-    faults = []
-    if plan.shadow and not traffic.mirrors:
-        faults.append(f"shadow: engine {traffic.name} mirrors nothing; with nginx, name --recorder")
-    if plan.baseline and not (traffic.has_baseline and arguments.baseline):
-        faults.append(
-            "baseline: there is none; name a fresh copy of the stable version, --baseline"
-        )
-    faults += [
-        f"{part}: {getattr(arguments, part)} is no URL; name --{part}-url, where it can be asked"
-        for part in ("stable", "candidate")
-        if not _url(arguments, part)
-    ]
-    if faults:
-        raise PlanError("\n".join(["the plan cannot be carried out:", *faults]))
-
-
-def _controller(arguments: argparse.Namespace, store: Store, traffic: Traffic) -> Controller:
-    urls = {part: url for part in PARTS if (url := _url(arguments, part))}
-    pairs = None
-    if arguments.recorder:
-        pairs = RecorderProcess(
-            arguments.recorder,
-            urls,
-            store.folder,
-            sample_percent=arguments.sample_percent,
-            known_labels=read_known_labels(arguments.labels) if arguments.labels else None,
-        )
-    asked = argparse.Namespace(**vars(arguments) | {part: urls.get(part) for part in PARTS})
-    stable, candidate = urls.get("stable", ""), urls.get("candidate", "")
-    return Controller(
-        store=store,
-        sources=Sources(
-            traffic=traffic,
-            metrics=metrics.build(asked),
-            pairs=pairs,
-            find_unready=lambda: find_unready(candidate),
-        ),
-        preflight=lambda: check_candidate(stable, candidate, arguments.model),
-        tell=_tell,
-    )
-
-
-def _url(arguments: argparse.Namespace, part: str) -> str:
-    """Return where a version is asked, which an engine may know by another name."""
-    name = getattr(arguments, part) or ""
-    return getattr(arguments, f"{part}_url") or (name if name.startswith("http") else "")
 
 
 def _show_plan(state: State) -> str:
@@ -211,18 +97,7 @@ def _tell_dry(arguments: argparse.Namespace, state: State, traffic: Traffic) -> 
 
 
 def _confirm(arguments: argparse.Namespace, question: str) -> bool:
-    if arguments.yes:
-        return True
-    if not sys.stdin.isatty():
-        raise RolloutError(
-            "nobody can be asked whether to move traffic, since standard input is no terminal; "
-            "check with --dry-run, then give --yes"
-        )
-    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
-    if sys.stdin.readline().strip().lower() in {"y", "yes"}:
-        return True
-    print("nothing was moved", file=sys.stderr)
-    return False
+    return confirm(question, yes=arguments.yes, refused="nothing was moved")
 
 
 def _write_records(store: Store, state: State, *, refused: str = "") -> dict[str, Any]:
@@ -245,10 +120,6 @@ def _tell_end(arguments: argparse.Namespace, store: Store, state: State) -> int:
     if not arguments.json:
         print(f"{state.outcome}: {state.reason}\nrecorded in {store.folder}/report.html")
     return 0
-
-
-def _tell(line: str) -> None:
-    print(f"{time.strftime('%H:%M:%S')} {line}", file=sys.stderr, flush=True)
 
 
 def _status(arguments: argparse.Namespace) -> int:
@@ -308,12 +179,13 @@ def _end_alone(arguments: argparse.Namespace, store: Store, *, asked: bool) -> i
     command = parse(state.command) if state and not arguments.traffic else arguments
     if state and asked and state.outcome and state.by == "operator":
         return _tell_end(arguments, store, state)
+    settle(command)
     traffic = load_engine(command.traffic).build(command)
     if state is None:
         traffic.move(ALL_STABLE)
         print(f"traffic is at {describe(traffic.read())}")
         return 0
-    controller = _controller(command, store, traffic)
+    controller = build_controller(command, store, traffic, state)
     return _tell_end(arguments, store, controller.end(state, arguments.command))
 
 

@@ -60,8 +60,8 @@ def test_another_rollout_in_the_same_folder(
 
     assert code == RolloutStateError.exit_code
     error = capsys.readouterr().err
-    assert "of another stable, candidate, strategy, engine, recorder" in error
-    assert "end that with `abort`" in error
+    assert "strategy shadow, not canary; engine nginx, not memory; stable http://127" in error
+    assert "end it with `abort`" in error
 
 
 @pytest.fixture

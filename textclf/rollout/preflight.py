@@ -43,13 +43,22 @@ def check_candidate(stable: str, candidate: str, model: str = "") -> None:
         raise PreflightError(f"{candidate} is not fit for traffic:\n{lines}")
 
 
-def find_unready(url: str) -> str:
-    """Return what keeps a version from taking requests; empty for nothing."""
+def find_unready(url: str, model: str = "") -> str:
+    """Return what keeps a version from taking requests; empty for nothing.
+
+    Args:
+        url: Where it answers.
+        model: That it has to say it serves; empty for any.
+    """
     try:
         response = httpx.get(f"{url.rstrip('/')}/readyz", timeout=_READY_SECONDS, trust_env=False)
     except (httpx.HTTPError, httpx.InvalidURL) as exc:
         return f"GET /readyz: {exc or type(exc).__name__}"
-    return "" if response.status_code == 200 else f"GET /readyz: status {response.status_code}"
+    if response.status_code != 200:
+        return f"GET /readyz: status {response.status_code}"
+    served = response.headers.get("x-model", "")
+    other = bool(served and model and served != model)
+    return f"it serves {served} now, not {model}" if other else ""
 
 
 def describe_version(name: str, url: str, digest: str = "") -> Version:

@@ -125,7 +125,10 @@ def set_stage(folder: Path) -> Iterator[Stage]:
         patch.setenv(FAULT_FILE, str(fault_file))
         ports = {version: free_port() for version in VERSIONS}
         # First, since it looks for targets only seconds after its start.
-        prometheus = stack.enter_context(_prometheus(folder / "prometheus", ports))
+        targets = [f"127.0.0.1:{port}" for port in ports.values()]
+        prometheus = stack.enter_context(
+            run_prometheus(folder / "prometheus", targets, textclf=SCRAPE_SECONDS)
+        )
         services = _start_services(stack, folder, ports)
         site = new_site(timeout_seconds=3)
         upstreams = Upstreams(
@@ -214,15 +217,20 @@ def _service(folder: Path, version: str, port: int) -> Iterator[Served]:
 
 
 @contextlib.contextmanager
-def _prometheus(folder: Path, ports: dict[str, int]) -> Iterator[str]:
+def run_prometheus(folder: Path, targets: Sequence[str], **every_seconds: int) -> Iterator[str]:
+    """Run a Prometheus; each job that is named scrapes all targets every so many seconds."""
     folder.mkdir()
     url = f"127.0.0.1:{free_port()}"
-    targets = [f"127.0.0.1:{port}" for port in ports.values()]
-    scrape = {"job_name": "textclf", "static_configs": [{"targets": targets}]}
-    every = f"{SCRAPE_SECONDS}s"
     config = {
-        "global": {"scrape_interval": every, "scrape_timeout": every},
-        "scrape_configs": [scrape],
+        "scrape_configs": [
+            {
+                "job_name": job,
+                "scrape_interval": f"{every}s",
+                "scrape_timeout": f"{SCRAPE_SECONDS}s",
+                "static_configs": [{"targets": list(targets)}],
+            }
+            for job, every in every_seconds.items()
+        ],
     }
     (folder / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
     command = [

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
+
 import httpx
 import pytest
 
 from tests.http.serving import free_port
-from tests.rollout.stage import VERSIONS, Stage, wait_until
+from tests.rollout.stage import VERSIONS, Stage, run_prometheus, wait_until
 from textclf.errors import EvidenceError
 from textclf.rollout.metrics import Metrics
 from textclf.rollout.metrics.prometheus import PrometheusMetrics
 from textclf.rollout.metrics.scrape import ScrapedMetrics
-from textclf.rollout.observation import Observation
+from textclf.rollout.observation import Observation, Reading
 from textclf.rollout.traffic import Weights
 
 
@@ -66,6 +69,24 @@ def test_metrics_that_are_old_are_none(stage: Stage) -> None:
 
     with pytest.raises(EvidenceError, match="was scraped"):
         old.read("stable")
+
+
+def test_counts_are_as_old_as_those_of_the_stalest_replica(stage: Stage, tmp_path: Path) -> None:
+    """Of two targets, the one that is scraped less often says how old a reading is."""
+    instance = stage.urls["stable"].removeprefix("http://")
+
+    def read_both(metrics: Metrics, oldest: float) -> Reading | None:
+        with contextlib.suppress(EvidenceError):  # it takes seconds to find its targets
+            reading = metrics.read("stable")
+            if len(reading.replicas) == 2 and reading.age_seconds > oldest:
+                return reading
+        return None
+
+    with run_prometheus(tmp_path / "prometheus", [instance], often=1, seldom=8) as url:
+        metrics = PrometheusMetrics(url, label="instance", values={"stable": instance})
+        reading = wait_until(lambda: read_both(metrics, 4.0), "no reading was old")
+
+    assert reading.age_seconds < 8 + 2
 
 
 def test_versions_that_nobody_scrapes_are_missed(stage: Stage) -> None:

@@ -15,7 +15,6 @@ from textclf.rollout.analysis import (
     assess_observations,
     assess_pairs,
     level_per_test,
-    worst_phase,
 )
 from textclf.rollout.budgets import Budgets
 from textclf.rollout.observation import Answer, Observation, Pair
@@ -290,7 +289,7 @@ def test_a_route_without_scores_has_no_score_shift() -> None:
     findings = assess_pairs(summarise(pairs), None, BUDGETS, minimum_pairs=300)
 
     assert "score_shift" not in by_metric(findings)
-    assert worst_phase(findings) == "Successful"
+    assert {finding.phase for finding in findings} == {"Successful"}
 
 
 @pytest.mark.parametrize(
@@ -309,17 +308,6 @@ def test_accuracy_where_labels_are_known(flips: int, known: str, phase: Phase) -
     found = by_metric(assess_pairs(pairs, None, BUDGETS, minimum_pairs=300))["accuracy"]
 
     assert found.phase == phase, found.reason
-
-
-def test_the_worst_phase_decides() -> None:
-    """One failure fails, one doubt waits, and no finding at all waits too."""
-    findings = assess_observations(
-        observe(500, errors=40), observe(500), BUDGETS, minimum_requests=200
-    )
-
-    assert worst_phase(findings) == "Failed"
-    assert worst_phase(findings[1:]) == "Successful"
-    assert worst_phase([]) == "Inconclusive"
 
 
 def union(looks: Iterable[Looks]) -> float:

@@ -46,6 +46,18 @@ def test_the_record_has_everything(tmp_path: Path) -> None:
     assert verdict["candidate_requests"] == last["findings"][0]["n"]
 
 
+def test_a_shadow_records_what_it_compared(tmp_path: Path) -> None:
+    """Quantiles of score shifts and of latency are in each look, and on the page."""
+    _, verdict = record(World(), SHADOW, tmp_path)
+    looks = [look for look in verdict["looks"] if look["stage"] == "shadow"]
+    last = {finding["metric"]: finding for finding in looks[-1]["findings"]}
+
+    assert last["disagreement_rate"]["value"] == 0.0
+    assert last["score_shift"]["seen"] == {"p50": 0.0, "p90": 0.0, "p99": 0.0, "most": 0.0}
+    assert last["pair_latency_p99"]["seen"]["candidate_seconds"] == pytest.approx(0.05, rel=0.1)
+    assert "p50 0, p90 0, p99 0, most 0" in render_report(verdict)
+
+
 class Reader(HTMLParser):
     """Collects tags, and what a page would fetch."""
 

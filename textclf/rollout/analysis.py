@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from textclf.rollout.budgets import Budgets
-from textclf.rollout.finding import SEVERITY, Finding, Phase, Terms, worst_phase
+from textclf.rollout.finding import LEAST_TRIALS, SEVERITY, Finding, Phase, Terms
 from textclf.rollout.latency import Latencies, judge_latency
 from textclf.rollout.observation import Observation
 from textclf.rollout.pairs import PairSummary
@@ -33,7 +33,6 @@ __all__ = [
     "assess_observations",
     "assess_pairs",
     "level_per_test",
-    "worst_phase",
 ]
 
 # What takes a share of the level; a break of the contract takes none.
@@ -176,7 +175,8 @@ def _judge_pair_rates(
             reference=_shifted(noise, budgets) if noise else None,
             words=f"moved a score by more than {budgets.score_shift:g}",
         )
-        yield judge_rates("score_shift", scores, _MOST_SHIFTED, terms, trials=pairs.answered)
+        shift = judge_rates("score_shift", scores, _MOST_SHIFTED, terms, trials=pairs.answered)
+        yield replace(shift, seen=pairs.score_shift_quantiles())
 
 
 def _shifted(pairs: PairSummary, budgets: Budgets) -> tuple[int, int]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Literal
 
 Phase = Literal["Successful", "Failed", "Inconclusive"]
 
 SEVERITY: tuple[Phase, ...] = ("Successful", "Inconclusive", "Failed")
+
+# Fewer trials than these hide a difference of several points, whatever a plan asks for.
+LEAST_TRIALS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +27,7 @@ class Finding:
         upper: The most.
         threshold: What the budget allows.
         reason: One line.
+        seen: What else was seen, by name: a median, say, in the unit of what was compared.
     """
 
     metric: str
@@ -34,12 +38,7 @@ class Finding:
     upper: float | None
     threshold: float
     reason: str
-
-
-def worst_phase(findings: Iterable[Finding]) -> Phase:
-    """Return ``Failed`` if any is, else ``Inconclusive`` if any is or there are none."""
-    phases = [finding.phase for finding in findings] or ["Inconclusive"]
-    return max(phases, key=SEVERITY.index)
+    seen: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -213,6 +213,10 @@ def judge_latency(metric: str, latencies: Latencies, most: float, terms: Terms) 
         threshold=most,
         reason=f"{name} of {n} {terms.unit} is {1000 * growth.candidate_seconds:.3g} ms, x"
         f"{growth.ratio:.2f} of {terms.whose} {1000 * growth.reference_seconds:.3g} ms: {verdict}",
+        seen={
+            "candidate_seconds": growth.candidate_seconds,
+            "reference_seconds": growth.reference_seconds,
+        },
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Self
+from typing import Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from textclf.rollout.observation import Answer, Pair
 _OK = 200
 _MOST_WORDS = 5
 _SEVERAL = 3
+_QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "most": 1.0}
 
 # Steps of 10 %, from 0.1 ms to more than two minutes: finer than any ratio that is worth a budget.
 LATENCY_EDGES_SECONDS = tuple(float(f"{0.0001 * 1.1**i:.4g}") for i in range(148))
@@ -45,8 +46,6 @@ class PairSummary:
         invalid_scores: Candidate's answers with a score that is no number from 0 to 1.
         first_invalid_scores: The first of these in words.
         compared: Answered pairs with as many labels on both sides, at least one.
-        texts: In these.
-        texts_disagreed: Of them, with different labels.
         disagreement: Sum over these pairs of the share of a pair's texts with different labels.
         score_shifts: Of each answered pair with scores, the largest difference of a text.
         stable_latency_counts: Answered pairs by bucket of latency; one more than there are edges.
@@ -69,8 +68,6 @@ class PairSummary:
     invalid_scores: int = 0
     first_invalid_scores: list[str] = field(default_factory=list)
     compared: int = 0
-    texts: int = 0
-    texts_disagreed: int = 0
     disagreement: float = 0.0
     score_shifts: list[float] = field(default_factory=list, repr=False)
     stable_latency_counts: NDArray[np.int64] = field(default_factory=_no_counts, repr=False)
@@ -87,24 +84,12 @@ class PairSummary:
             self._count(pair)
         return self
 
-    def score_shift_quantile(self, quantile: float) -> float | None:
-        """Return a quantile of the score shifts, or None if no pair has scores."""
-        return float(np.quantile(self.score_shifts, quantile)) if self.score_shifts else None
-
-    def as_json(self) -> dict[str, Any]:
-        """Return what a record holds of it."""
-        names = (
-            "pairs answered stable_failures candidate_failures candidate_failures_alone "
-            "shape_breaks first_shape_breaks invalid_scores first_invalid_scores compared texts "
-            "texts_disagreed texts_known stable_right_alone candidate_right_alone"
-        )
-        return {
-            **{name: getattr(self, name) for name in names.split()},
-            "score_shift": {
-                f"p{100 * quantile:g}": self.score_shift_quantile(quantile)
-                for quantile in (0.5, 0.9, 0.99, 1.0)
-            },
-        }
+    def score_shift_quantiles(self) -> dict[str, float]:
+        """Return quantiles of the score shifts by name; none if no pair has scores."""
+        if not self.score_shifts:
+            return {}
+        values = np.quantile(self.score_shifts, list(_QUANTILES.values()))
+        return dict(zip(_QUANTILES, values.tolist(), strict=True))
 
     def _count(self, pair: Pair) -> None:
         stable, candidate = pair.stable, pair.candidate
@@ -141,8 +126,6 @@ class PairSummary:
             return
         differing = sum(one != other for one, other in zip(ours, theirs, strict=True))
         self.compared += 1
-        self.texts += len(ours)
-        self.texts_disagreed += differing
         self.disagreement += differing / len(ours)
         known = self.known_labels.get(pair.texts_sha256, ())
         if len(known) == len(ours):

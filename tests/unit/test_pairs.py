@@ -49,22 +49,36 @@ def test_equal_answers_differ_in_nothing() -> None:
 
 
 @pytest.mark.parametrize(
-    ("stable", "candidate", "failures"),
-    [(200, 200, (0, 0, 0)), (200, 500, (0, 1, 1)), (503, 200, (1, 0, 0)), (500, 0, (1, 1, 0))],
-    ids=["none", "candidate's alone", "stable's alone", "both"],
+    ("stable", "candidate", "fails_alone", "breaks"),
+    [
+        (200, 200, 0, 0),
+        (200, 500, 1, 0),
+        (200, 0, 1, 0),
+        (503, 200, 0, 0),
+        (500, 0, 0, 0),
+        (0, 500, 0, 0),
+        (422, 422, 0, 0),
+        (422, 413, 0, 0),
+        (422, 500, 1, 0),
+        (422, 0, 1, 0),
+        (422, 200, 0, 1),
+        (200, 422, 1, 1),
+        (429, 200, 0, 0),
+        (200, 429, 1, 0),
+    ],
 )
-def test_failures_of_either_side(
-    stable: int, candidate: int, failures: tuple[int, int, int]
+def test_statuses_of_either_side(
+    stable: int, candidate: int, fails_alone: int, breaks: int
 ) -> None:
-    """Statuses other than 200 are counted, and those of the candidate alone apart."""
+    """What the candidate alone fails is counted; what one side alone refuses is a break.
+
+    Too many requests at once are no word on the request itself.
+    """
     one, other = (answer("pos", scores=(0.9,), status=status) for status in (stable, candidate))
     found = summarise([pair(one, other)])
 
-    assert failures == (
-        found.stable_failures,
-        found.candidate_failures,
-        found.candidate_failures_alone,
-    )
+    assert (found.candidate_failures_alone, found.shape_breaks) == (fails_alone, breaks)
+    assert len(found.first_shape_breaks) == breaks
     assert found.answered == (stable == candidate == 200)
 
 

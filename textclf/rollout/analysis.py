@@ -156,7 +156,7 @@ def _judge_pair_rates(
     failures = Rates(
         counts=(pairs.candidate_failures_alone, pairs.pairs),
         reference=(noise.candidate_failures_alone, noise.pairs) if noise else None,
-        words="failed where the stable version answered",
+        words="failed where the stable version did not",
     )
     yield judge_rates(
         "pair_error_rate", failures, budgets.error_rate_increase, terms, trials=pairs.pairs
@@ -194,7 +194,7 @@ def _judge_breaks(
     if breaks:
         phase, reason = (
             "Failed",
-            f"{what}: {breaks} broken in {pairs.answered} pairs, first: {words[0]}",
+            f"{what}: {breaks} broken in {pairs.pairs} pairs, first: {words[0]}",
         )
     elif pairs.answered < terms.minimum:
         phase, reason = "Inconclusive", f"{reason}: too few, {terms.minimum} are needed"
@@ -202,7 +202,7 @@ def _judge_breaks(
         metric=metric,
         phase=phase,
         n=pairs.answered,
-        value=float(breaks) if pairs.answered else None,
+        value=float(breaks) if pairs.pairs else None,
         lower=None,
         upper=None,
         threshold=0.0,

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from textclf.rollout.observation import Answer, Pair
 
 _OK = 200
+_REFUSALS = range(400, 500)
+_OF_THE_MOMENT = (408, 429)  # refuse a request for when it came, not for what it is
 _MOST_WORDS = 5
 _SEVERAL = 3
 _QUANTILES = {"p50": 0.5, "p90": 0.9, "p99": 0.99, "most": 1.0}
@@ -34,14 +36,16 @@ def _no_orders() -> NDArray[np.int64]:
 class PairSummary:
     """Counts over pairs; a pair is "answered" if both versions gave status 200.
 
+    A version refuses a request with a status from 400 to 499, and fails with one from 500 or none.
+
     Attributes:
         known_labels: Right labels by ``texts_sha256``, where somebody knows them.
         pairs: In all.
         answered: Of them, with two answers of status 200.
-        stable_failures: Pairs whose stable answer is of another status.
-        candidate_failures: Pairs whose candidate's answer is.
-        candidate_failures_alone: Pairs that the stable version alone answered with 200.
-        shape_breaks: Answered pairs whose members differ in name or JSON type.
+        candidate_failures_alone: Pairs that the stable version alone answered with 200, or refused
+            and the candidate failed.
+        shape_breaks: Answered pairs whose members differ in name or JSON type, and pairs that one
+            version answered and the other refused.
         first_shape_breaks: The first of these in words.
         invalid_scores: Candidate's answers with a score that is no number from 0 to 1.
         first_invalid_scores: The first of these in words.
@@ -60,8 +64,6 @@ class PairSummary:
     known_labels: Mapping[str, Sequence[str]] = field(default_factory=dict, repr=False)
     pairs: int = 0
     answered: int = 0
-    stable_failures: int = 0
-    candidate_failures: int = 0
     candidate_failures_alone: int = 0
     shape_breaks: int = 0
     first_shape_breaks: list[str] = field(default_factory=list)
@@ -94,11 +96,16 @@ class PairSummary:
     def _count(self, pair: Pair) -> None:
         stable, candidate = pair.stable, pair.candidate
         self.pairs += 1
-        self.stable_failures += stable.status != _OK
-        self.candidate_failures += candidate.status != _OK
-        self.candidate_failures_alone += stable.status == _OK != candidate.status
+        self.candidate_failures_alone += stable.status == _OK != candidate.status or (
+            stable.status in _REFUSALS and _has_failed(candidate)
+        )
         if candidate.status == _OK:
             self._check_scores(pair)
+        if any(
+            one.status == _OK and _is_refused(other)
+            for one, other in ((stable, candidate), (candidate, stable))
+        ):
+            self._break(f"status is {candidate.status}, was {stable.status}", pair)
         if stable.status == _OK == candidate.status:
             self.answered += 1
             self._compare_shapes(pair)
@@ -115,10 +122,12 @@ class PairSummary:
 
     def _compare_shapes(self, pair: Pair) -> None:
         if set(pair.stable.shape) != set(pair.candidate.shape):
-            self.shape_breaks += 1
-            if len(self.first_shape_breaks) < _MOST_WORDS:
-                words = describe_break(pair.stable.shape, pair.candidate.shape)
-                self.first_shape_breaks.append(f"{words} in request {pair.request_id}")
+            self._break(describe_break(pair.stable.shape, pair.candidate.shape), pair)
+
+    def _break(self, words: str, pair: Pair) -> None:
+        self.shape_breaks += 1
+        if len(self.first_shape_breaks) < _MOST_WORDS:
+            self.first_shape_breaks.append(f"{words} in request {pair.request_id}")
 
     def _compare_labels(self, pair: Pair) -> None:
         ours, theirs = pair.stable.labels, pair.candidate.labels
@@ -166,6 +175,14 @@ def summarise(
         known_labels: Right labels by ``texts_sha256``, in the order of the texts.
     """
     return PairSummary(known_labels=known_labels or {}).extend(pairs)
+
+
+def _has_failed(answer: Answer) -> bool:
+    return answer.status == 0 or answer.status >= _REFUSALS.stop
+
+
+def _is_refused(answer: Answer) -> bool:
+    return answer.status in _REFUSALS and answer.status not in _OF_THE_MOMENT
 
 
 def describe_break(stable: Sequence[str], candidate: Sequence[str]) -> str:

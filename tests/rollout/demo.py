@@ -24,7 +24,7 @@ _STEP = Weights(candidate_percent=20, baseline_percent=20)
 _PLAN = """\
 strategy: canary
 baseline: true
-shadow: {noise_pairs: 40, minimum_pairs: 80, limit_seconds: 60}
+shadow: {noise_pairs: 100, minimum_pairs: 80, limit_seconds: 60}
 steps:
   - {weight_percent: 20, pause_seconds: 2, minimum_requests: 40}
   - {weight_percent: 50, pause_seconds: 2, minimum_requests: 80}

@@ -23,7 +23,7 @@ PLAN = {
     "shadow": {
         "mirror_percent": 100,
         "minimum_pairs": 20,
-        "noise_pairs": 10,
+        "noise_pairs": 100,
         "limit_seconds": 30.0,
     },
     "budgets": {"latency_ratio": 100.0},  # stubs have no latency worth comparing

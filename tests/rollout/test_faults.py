@@ -23,7 +23,7 @@ TABLE = PROJECT / "dist" / "rollout-faults.md"
 A_A = 20
 SHADOW: dict[str, Any] = {
     "mirror_percent": 100,
-    "noise_pairs": 30,
+    "noise_pairs": 100,
     "minimum_pairs": 60,
     "limit_seconds": 40.0,
 }
@@ -37,7 +37,7 @@ PLAN: dict[str, Any] = {
 }
 ONLY_STEPS = {"shadow": None}
 IMPATIENT = {"shadow": None, "hold_limit_seconds": 4.0}
-# One request in twenty takes some hundred to show, and more beside a noise floor of thirty pairs.
+# One request in twenty takes some hundred to show, and more beside a noise floor of a hundred pairs.
 THOROUGH_SHADOW = {"shadow": SHADOW | {"minimum_pairs": 1200, "noise_pairs": 0}}
 THOROUGH_STEP = {
     "shadow": None,

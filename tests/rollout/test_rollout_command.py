@@ -23,7 +23,7 @@ from textclf.rollout.traffic.traffic import Weights
 RATE = 60
 CANARY: dict[str, Any] = {
     "strategy": "canary",
-    "shadow": {"minimum_pairs": 60, "noise_pairs": 60, "limit_seconds": 60},
+    "shadow": {"minimum_pairs": 60, "noise_pairs": 100, "limit_seconds": 60},
     "steps": [{"weight_percent": 40, "pause_seconds": 3, "minimum_requests": 60}],
     "baseline": True,
     "budgets": {"latency_ratio": 5.0},  # two CPUs for three versions and their clients

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -266,6 +267,58 @@ def test_noise_is_no_fault_of_the_candidate() -> None:
     assert by_metric(assess_pairs(pairs, None, BUDGETS, minimum_pairs=300))[
         "disagreement_rate"
     ].phase == ("Failed")
+
+
+@pytest.mark.parametrize(
+    ("noise", "phase"),
+    [
+        (pairs_of(3), "Inconclusive"),
+        (pairs_of(3, flips=1), "Inconclusive"),
+        (pairs_of(1000), "Failed"),
+    ],
+    ids=["three pairs", "three of which one differs", "enough"],
+)
+def test_a_thin_noise_floor_excuses_nothing(noise: list[Pair], phase: Phase) -> None:
+    """Beside few pairs of noise, labels that differ wait, and those that hardly do pass."""
+    found, healthy = (
+        by_metric(assess_pairs(summarise(pairs), summarise(noise), BUDGETS, minimum_pairs=1000))
+        for pairs in (pairs_of(1300, flips=300), pairs_of(1300, flips=9))
+    )
+
+    assert found["disagreement_rate"].phase == phase, found["disagreement_rate"].reason
+    assert healthy["disagreement_rate"].phase == "Successful"
+
+
+def test_a_noise_floor_without_scores_excuses_no_shift() -> None:
+    """Half of the scores moved, and what the stable version does to its own is not known."""
+    noise = [
+        replace(
+            pair, stable=replace(pair.stable, scores=()), candidate=replace(pair.stable, scores=())
+        )
+        for pair in pairs_of(1000)
+    ]
+    pairs = [*pairs_of(150), *pairs_of(150, shift=0.3)]
+    found = by_metric(assess_pairs(summarise(pairs), summarise(noise), BUDGETS, minimum_pairs=300))
+
+    assert found["score_shift"].phase == "Inconclusive"
+    assert found["score_shift"].reason.endswith(
+        "too few of the stable version's with itself, 100 are needed"
+    )
+
+
+def test_score_shifts_and_latencies_are_told() -> None:
+    """A finding holds quantiles of what was compared, for the record."""
+    found = by_metric(
+        assess_pairs(
+            summarise(pairs_of(300, shift=0.01, slower=1.2)), None, BUDGETS, minimum_pairs=300
+        )
+    )
+
+    assert found["score_shift"].seen == {
+        name: pytest.approx(0.01) for name in ("p50", "p90", "p99", "most")
+    }
+    median = found["pair_latency_p50"].seen
+    assert median["candidate_seconds"] == pytest.approx(1.2 * median["reference_seconds"], rel=0.1)
 
 
 @pytest.mark.parametrize("noise", [None, PairSummary()], ids=["no noise", "empty noise"])

@@ -107,9 +107,14 @@ def test_every_fault_is_told_with_its_place(tmp_path: Path) -> None:
             ["baseline: strategy bluegreen has none"],
         ),
         ({"hold_limit_seconds": 1}, ["hold_limit_seconds: must be at least look_seconds"]),
+        (
+            {"shadow": {"noise_pairs": 3}},
+            ["shadow.noise_pairs: must be 0 or at least 100, since fewer tell too little, got 3"],
+        ),
     ],
-    ids=["no shadow", "steps", "no steps", "not 100", "weights", "blue-green baseline", "hold"],
-)
+    ids=["no shadow", "steps", "no steps", "not 100", "weights", "blue-green baseline", "hold",
+         "thin noise"],
+)  # fmt: skip
 def test_a_plan_that_contradicts_itself(
     changes: dict[str, Any], expected: list[str], tmp_path: Path
 ) -> None:
@@ -120,6 +125,16 @@ def test_a_plan_that_contradicts_itself(
 
     told = [line.split(": ", 1)[1] for line in str(caught.value).splitlines()[1:]]
     assert [line[: len(start)] for line, start in zip(told, expected, strict=True)] == expected
+
+
+@pytest.mark.parametrize(("noise_pairs", "fits"), [(0, True), (3, False), (99, False), (100, True)])
+def test_a_noise_floor_is_measured_well_or_not_at_all(noise_pairs: int, fits: bool) -> None:
+    """The schema refuses what the plan does."""
+    plan = default_plan("shadow", mirrors=True, has_baseline=False).model_dump(mode="json")
+    plan["shadow"]["noise_pairs"] = noise_pairs
+
+    validator = jsonschema.Draft202012Validator(json.loads(SCHEMA.read_text()))
+    assert validator.is_valid(plan) == fits
 
 
 @pytest.mark.parametrize(

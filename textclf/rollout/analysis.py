@@ -99,7 +99,11 @@ def assess_pairs(
         accuracy (if right labels are known), in this order.
     """
     terms = Terms(
-        level_per_test(budgets), minimum_pairs, "pairs", "the stable version's with itself"
+        level_per_test(budgets),
+        minimum_pairs,
+        "pairs",
+        "the stable version's with itself",
+        LEAST_TRIALS,
     )
     alone = replace(terms, whose="the stable version's")
     most = budgets.latency_ratio

@@ -50,12 +50,14 @@ class Terms:
         minimum: Trials that success needs.
         unit: Of the trials, in words.
         whose: What they are compared with, in words.
+        least_reference: Trials without which the reference excuses nothing.
     """
 
     level: float
     minimum: int
     unit: str
     whose: str
+    least_reference: int = 0
 
 
 def percent(share: float) -> str:

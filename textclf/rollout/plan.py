@@ -13,6 +13,7 @@ from pydantic_core import PydanticCustomError
 
 from textclf.errors import PlanError
 from textclf.rollout.budgets import Budgets
+from textclf.rollout.finding import LEAST_TRIALS
 
 Strategy = Literal["canary", "bluegreen", "shadow"]
 _Percent = Annotated[int, Field(ge=1, le=100)]
@@ -45,7 +46,10 @@ class Shadow(BaseModel):
     )
     minimum_pairs: _Count = Field(default=1000, description="answers to compare before any traffic")
     noise_pairs: Annotated[int, Field(ge=0)] = Field(
-        default=1000, description="of the stable version with itself, measured first; 0 for none"
+        default=1000,
+        description="of the stable version with itself, measured first; 0 for none, else at least "
+        f"{LEAST_TRIALS}, since fewer tell too little",
+        json_schema_extra={"anyOf": [{"const": 0}, {"minimum": LEAST_TRIALS}]},
     )
     limit_seconds: _PositiveSeconds = Field(
         default=3600.0, description="longest time for either comparison; after it the rollout ends"
@@ -89,6 +93,11 @@ def _contradictions(plan: Plan) -> Iterator[str]:
     weights = [step.weight_percent for step in plan.steps]
     if plan.strategy == "shadow" and plan.shadow is None:
         yield "shadow: strategy shadow needs it"
+    if plan.shadow and 0 < plan.shadow.noise_pairs < LEAST_TRIALS:
+        yield (
+            f"shadow.noise_pairs: must be 0 or at least {LEAST_TRIALS}, since fewer tell too "
+            f"little, got {plan.shadow.noise_pairs}"
+        )
     if plan.strategy == "shadow" and weights:
         yield "steps: strategy shadow moves no traffic; leave them out"
     if plan.strategy == "bluegreen" and weights != [100]:

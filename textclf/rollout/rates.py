@@ -34,6 +34,11 @@ class Rates:
             return bounds(*self.counts, level, self.prior)
         return bounds_of_increase(self.counts, self.reference, level, self.prior)
 
+    def is_unexcused(self, threshold: float, least: int) -> bool:
+        """Return whether a rate is over the threshold, of a reference too thin to say why."""
+        thin = self.reference is not None and self.reference[1] < least
+        return thin and rate(self.counts) > threshold
+
     def is_suspect(self) -> bool:
         """Return whether the difference is more than two standard errors."""
         if self.reference is None:
@@ -59,12 +64,12 @@ def judge_rates(
         rates: Of both versions.
         threshold: The greatest increase allowed.
         terms: Its level and its words.
-        trials: What has to reach the minimum, if that is not the trials of either side.
+        trials: What has to reach the minimum, if that is not the trials of both sides.
     """
     n = int(rates.counts[1])
     lower, upper = rates.bounds(terms.level)
     if trials is None:
-        trials = min(n, terms.minimum if rates.reference is None else rates.reference[1])
+        trials = min(n, n if rates.reference is None else rates.reference[1])
     phase: Phase = "Successful"
     verdict = f"within the {percent(threshold)} more that are allowed"
     if lower > threshold:
@@ -72,6 +77,9 @@ def judge_rates(
         verdict = f"surely {percent(lower)} more, {percent(threshold)} are allowed"
     elif trials < terms.minimum:
         phase, verdict = "Inconclusive", f"too few, {terms.minimum} are needed"
+    elif rates.is_unexcused(threshold, terms.least_reference):
+        phase = "Inconclusive"
+        verdict = f"too few of {terms.whose}, {terms.least_reference} are needed"
     elif rates.increase > threshold and rates.is_suspect():
         phase = "Inconclusive"
         verdict = f"over the {percent(threshold)} more that are allowed, but not yet surely"

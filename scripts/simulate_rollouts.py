@@ -25,6 +25,7 @@ from textclf.rollout.simulation import (
     Rule,
     Schedule,
     Speed,
+    simulate_batches,
     simulate_latency,
     simulate_pairs,
     simulate_rate,
@@ -37,6 +38,7 @@ _BEGIN = "<!-- simulated: written by scripts/simulate_rollouts.py -->\n"
 _END = "<!-- end of simulated -->\n"
 _BATCH, _LOOKS = 50, 60
 _NOISE_PAIRS = 1000
+_BATCHED = 0.05
 _MINIMA = (200, 500)
 _SEED = 20
 
@@ -105,6 +107,7 @@ def _harmless() -> Iterator[Case]:
     yield _errors("A/A, both drift from 0 to 6 %", rising, rising)
     yield _classes("A/A, half of the predictions", 0.5, 0.5)
     yield _classes("A/A, both drift between 30 and 70 %", turning, turning)
+    yield _batches("A/A, half; 5 % of requests have 64 texts that are alike", 0.5, 0.5)
     for name in ("p50", "p99"):
         yield _latency(name, "A/A", same, same)
         yield _latency(name, "A/A, both slow down to twice the time", slowing, slowing)
@@ -125,6 +128,7 @@ def _faulty() -> Iterator[Case]:
     yield _errors("5 % fail, of nine times as many stable requests none", 0.05, 0.0, times=9)
     for share in (0.8, 0.7, 0.65, 0.6):
         yield _classes(f"{100 * share:.0f} % of a label, of the baseline 50 %", share, 0.5)
+    yield _batches("80 %, and 5 % of requests have 64 texts", 0.8, 0.5)
     for factor in (2.0, 1.5, 1.3):
         slower = [Speed(median_seconds=0.03 * factor)] * _LOOKS
         yield _latency("p50", f"all take x{factor:g}", slower, same)
@@ -157,6 +161,17 @@ def _classes(words: str, ours: float | Floats, theirs: float | Floats) -> Case:
         metric="class_mix",
         words=words,
         draw=lambda generator, schedule: simulate_rate(generator, schedule, (ours, theirs), rule),
+    )
+
+
+def _batches(words: str, ours: float, theirs: float) -> Case:
+    rule = Rule(threshold=_BUDGETS.class_mix_shift, level=_LEVEL, prior=ANY_RATE)
+    return Case(
+        metric="class_mix",
+        words=words,
+        draw=lambda generator, schedule: simulate_batches(
+            generator, schedule, (ours, theirs), rule, batched=_BATCHED
+        ),
     )
 
 

@@ -8,6 +8,8 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from textclf.rollout.analysis import (
     TESTS,
@@ -18,8 +20,10 @@ from textclf.rollout.analysis import (
     level_per_test,
 )
 from textclf.rollout.budgets import Budgets
+from textclf.rollout.finding import LEAST_TRIALS
 from textclf.rollout.observation import Answer, Observation, Pair
 from textclf.rollout.pairs import PairSummary, summarise
+from textclf.rollout.rates import effective_trials
 from textclf.rollout.sequential import ANY_RATE, Floats
 from textclf.rollout.simulation import (
     EDGES_SECONDS,
@@ -27,6 +31,7 @@ from textclf.rollout.simulation import (
     Rule,
     Schedule,
     Speed,
+    simulate_batches,
     simulate_latency,
     simulate_pairs,
     simulate_rate,
@@ -46,14 +51,14 @@ def observe(
     speed: Speed | None = None,
     edges: tuple[float, ...] = EDGES_SECONDS,
 ) -> Observation:
-    """Return what is expected of a version."""
+    """Return what is expected of a version; each request that does not fail has one text."""
     shares = (speed or Speed()).buckets(edges).cumsum()
     counts = np.diff([0, *np.round(requests * shares)]).astype(int)
-    positives = round(requests * positive)
+    positives = round((requests - errors) * positive)
     return Observation(
         requests=requests,
         errors=errors,
-        labels={"negative": requests - positives, "positive": positives},
+        labels={"negative": requests - errors - positives, "positive": positives},
         latency_edges_seconds=edges,
         latency_counts=tuple(counts.tolist()),
     )
@@ -194,7 +199,7 @@ def test_a_reason_is_one_line_with_the_figures() -> None:
         f"{100 * (found['error_rate'].lower or 0):.1f} % more, 1.0 % are allowed"
     )
     assert found["class_mix"].reason.startswith(
-        "80.0 % of 500 predictions are positive, against 50.0 % of the reference's 500: surely"
+        "80.0 % of 460 predictions are positive, against 50.0 % of the reference's 500: surely"
     )
     assert "x1.5" in found["latency_p50"].reason
     assert all("\n" not in finding.reason for finding in found.values())
@@ -214,6 +219,92 @@ def test_texts_of_one_request_are_not_many_trials() -> None:
 
     assert found["class_mix"].n == 100
     assert found["class_mix"].phase == "Inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("sizes", "trials"),
+    [
+        ([1] * 500, 500),
+        ([64] * 500, 500),
+        ([1] * 475 + [64] * 25, 2075**2 / (475 + 25 * 64**2)),
+        ([1] * 499 + [3], 502**2 / (499 + 9)),
+        ([], 0),
+    ],
+    ids=["one text each", "all full", "a few full", "one of three", "none"],
+)
+def test_effective_trials_are_those_of_the_worst_mixture(sizes: list[int], trials: float) -> None:
+    """Requests of one text and full ones tell least for their mean; any other tell no less."""
+    assert effective_trials(sum(sizes), len(sizes)) == pytest.approx(trials)
+
+
+@given(st.lists(st.integers(1, 64), min_size=1, max_size=200))
+def test_no_mixture_is_worth_less_than_its_effective_trials(sizes: list[int]) -> None:
+    """Whatever the sizes of requests are, Kish's formula gives no less."""
+    exact = sum(sizes) ** 2 / sum(size**2 for size in sizes)
+
+    assert effective_trials(sum(sizes), len(sizes)) <= exact * (1 + 1e-9)
+
+
+def test_refused_requests_make_no_predictions() -> None:
+    """Half of the requests are refused, so that the others had two texts on average."""
+    candidate = replace(observe(1000, positive=0.7), refused=500)
+    found = by_metric(assess_observations(candidate, observe(1000), BUDGETS, minimum_requests=500))
+
+    assert found["class_mix"].phase == "Inconclusive"
+    assert "effective predictions are positive" in found["class_mix"].reason
+
+
+def test_full_requests_of_one_label_are_no_shift_of_the_mix() -> None:
+    """Of 2,000 equal candidates with 64 texts in one request of twenty, none fails at any look."""
+    rule = Rule(
+        threshold=BUDGETS.class_mix_shift, level=level_per_test(BUDGETS) / 3, prior=ANY_RATE
+    )
+    looks = simulate_batches(
+        np.random.default_rng(9), replace(SCHEDULE, looks=60), (0.5, 0.5), rule, batched=0.05
+    )
+
+    assert not looks.failed.any()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_simulated_mixes_are_judged_as_the_analysis_does(seed: int) -> None:
+    """Predictions of many texts that are alike get the same phase from both."""
+    schedule = Schedule(rollouts=4, looks=4, batch=800, reference_batch=800)
+    rule = Rule(threshold=BUDGETS.class_mix_shift, level=level_per_test(BUDGETS), prior=ANY_RATE)
+    share = 0.5 + 0.2 * seed
+    looks = simulate_batches(
+        np.random.default_rng(seed), schedule, (share, 0.5), rule, batched=0.05
+    )
+    generator = np.random.default_rng(seed)
+    mixes = []
+    for each in (share, 0.5):
+        full = generator.binomial(800, 0.05, (4, 4))
+        ours = 64 * generator.binomial(full, each)
+        ours += generator.binomial(800 - full, each)
+        mixes.append((ours.cumsum(axis=1), (800 + 63 * full).cumsum(axis=1)))
+    for rollout, look in np.ndindex(4, 4):
+        candidate, reference = (
+            replace(
+                observe(800 * (look + 1)),
+                labels={
+                    "negative": int(total[rollout, look] - positive[rollout, look]),
+                    "positive": int(positive[rollout, look]),
+                },
+            )
+            for positive, total in mixes
+        )
+        found = by_metric(assess_observations(candidate, reference, BUDGETS, minimum_requests=1))
+        failed = looks.failed[rollout, look]
+        suspected = looks.suspected[rollout, look]
+        phase = found["class_mix"].phase
+        assert (phase == "Failed") == failed
+        if is_enough(candidate) and is_enough(reference):
+            assert (phase == "Inconclusive") == (suspected and not failed)
+
+
+def is_enough(seen: Observation) -> bool:
+    """Say whether predictions are worth as many trials as a plan may ask for at least."""
+    return bool(effective_trials(sum(seen.labels.values()), seen.answered) >= LEAST_TRIALS)
 
 
 @pytest.mark.parametrize(

@@ -33,3 +33,4 @@ def test_the_committed_page_has_its_tables() -> None:
     assert begin
     assert end
     assert "| `error_rate` |" in between
+    assert "| `class_mix` | A/A, half; 5 % of requests have 64 texts" in between

@@ -6,7 +6,8 @@ Every assessment gives one ``Finding`` a metric. A finding is
   looks: a bound that holds at every look exceeds the budget. A break of the contract needs no such
   bound: one is enough.
 - ``Inconclusive`` if there are fewer requests than the plan asks for, on either side, or if what
-  was seen exceeds the budget by itself and is more than two standard errors off.
+  was seen exceeds the budget by itself and is more than two standard errors off. Few pairs of noise
+  are no excuse: what exceeds the budget beside fewer than ``LEAST_TRIALS`` waits too.
 - ``Successful`` otherwise.
 
 The tests share the level of the budgets equally: each takes a ``len(TESTS)``-th.
@@ -23,7 +24,7 @@ from textclf.rollout.finding import LEAST_TRIALS, SEVERITY, Finding, Phase, Term
 from textclf.rollout.latency import Latencies, judge_latency
 from textclf.rollout.observation import Observation
 from textclf.rollout.pairs import PairSummary
-from textclf.rollout.rates import Rates, judge_rates, rate
+from textclf.rollout.rates import Rates, effective_trials, judge_rates, rate
 from textclf.rollout.sequential import ANY_RATE, bounds
 
 __all__ = [
@@ -127,10 +128,23 @@ def _judge_class_mix(
     names = sorted({*candidate.labels, *reference.labels}) or ["any label"]
     # Of two labels the shares add up to 1, so that both tests are the same.
     level = terms.level / (1 if len(names) == 2 else len(names))
-    shared = replace(terms, level=level, unit="predictions")
+    both = candidate, reference
+    totals = [sum(seen.labels.values()) for seen in both]
+    effective = [
+        float(effective_trials(total, seen.answered))
+        for total, seen in zip(totals, both, strict=True)
+    ]
+    unit = "predictions" if effective[0] == totals[0] else "effective predictions"
+    shared = replace(terms, level=level, unit=unit)
+    trials = min(effective)
+    if trials >= LEAST_TRIALS:  # beyond which a plan's minimum is of requests, however many texts
+        trials = min(*totals, candidate.answered, reference.answered)
     findings = []
     for name in names:
-        ours, theirs = (_label_counts(seen, name) for seen in (candidate, reference))
+        ours, theirs = (
+            (n * seen.labels.get(name, 0) / max(total, 1), n)
+            for seen, total, n in zip(both, totals, effective, strict=True)
+        )
         up = rate(ours) >= rate(theirs)  # of labels that went down, judge the share of all others
         rates = Rates(
             counts=ours if up else (ours[1] - ours[0], ours[1]),
@@ -138,19 +152,9 @@ def _judge_class_mix(
             words=f"are {name}" if up else f"are not {name}",
             prior=ANY_RATE,
         )
-        found = judge_rates("class_mix", rates, budgets.class_mix_shift, shared)
+        found = judge_rates("class_mix", rates, budgets.class_mix_shift, shared, trials=trials)
         findings.append((SEVERITY.index(found.phase), round(found.value or 0.0, 9), up, found))
     return max(findings, key=lambda rank: rank[:3])[3]
-
-
-def _label_counts(seen: Observation, label: str) -> tuple[float, float]:
-    """Return predictions of a label, and of all, as if each request had made one at most.
-
-    Texts of one request resemble each other, so that many of them are not as many trials.
-    """
-    predictions = sum(seen.labels.values())
-    trials = min(predictions, seen.requests)
-    return seen.labels.get(label, 0) * (trials / max(predictions, 1)), trials
 
 
 def _judge_pair_rates(

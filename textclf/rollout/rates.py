@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from textclf.rollout.finding import Finding, Phase, Terms, percent
 from textclf.rollout.sequential import (
     RARE,
+    Floats,
     Prior,
     bounds,
     bounds_of_increase,
     standard_errors_of_increase,
 )
+from textclf.schema import MAX_TEXTS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -100,3 +105,24 @@ def judge_rates(
 def rate(counts: tuple[float, float] | None) -> float:
     """Return successes by trials; 0 where there are none."""
     return counts[0] / counts[1] if counts and counts[1] else 0.0
+
+
+def effective_trials(predictions: ArrayLike, answered: ArrayLike) -> Floats:
+    """Return how many independent trials predictions are worth at the least; arrays broadcast.
+
+    All texts of one request may be alike. Of how many texts each request had only the mean is
+    known, so that they are taken to be as unequal as that allows: one text or the most that a
+    request may have.
+
+    Args:
+        predictions: Of all requests together.
+        answered: Requests that made them.
+
+    Source: Kish, Survey Sampling, 1965: the square of the sum of the clusters' sizes by the sum of
+    their squares, where a cluster is all alike.
+    """
+    total, requests = (np.asarray(value, np.float64) for value in (predictions, answered))
+    single = np.minimum(total, requests)
+    full, rest = np.divmod(total - single, MAX_TEXTS - 1)
+    squares = single + full * (MAX_TEXTS**2 - 1) + (rest + 1) ** 2 - 1
+    return np.asarray(total**2 / np.maximum(squares, 1), np.float64)

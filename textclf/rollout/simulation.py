@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import ndtr
 
+from textclf.rollout.finding import LEAST_TRIALS
+from textclf.rollout.rates import effective_trials
 from textclf.rollout.sequential import (
     ANY_RATE,
     RARE,
@@ -23,6 +25,7 @@ from textclf.rollout.sequential import (
     log_evidence_of_increase,
     standard_errors_of_increase,
 )
+from textclf.schema import MAX_TEXTS
 
 Bools = NDArray[np.bool_]
 
@@ -84,7 +87,8 @@ class Looks:
     Attributes:
         schedule: Of the looks.
         failed: Whether the candidate was said to have failed.
-        suspected: Whether it would be held back for what was seen, if it has not failed.
+        suspected: Whether it would be held back for what was seen or how little, if it has not
+            failed.
     """
 
     schedule: Schedule
@@ -125,9 +129,47 @@ def simulate_rate(
         generator.binomial(batch, np.broadcast_to(rate, schedule.shape)).cumsum(axis=1)
         for batch, rate in zip((schedule.batch, schedule.reference_batch), rates, strict=True)
     )
-    counts, reference = (ours, schedule.requests), (theirs, schedule.reference_requests)
+    return _look(schedule, (ours, schedule.requests), (theirs, schedule.reference_requests), rule)
+
+
+def simulate_batches(
+    generator: np.random.Generator,
+    schedule: Schedule,
+    shares: tuple[float, float],
+    rule: Rule,
+    *,
+    batched: float,
+) -> Looks:
+    """Draw predictions of two versions, some of many texts that are all alike, and look at a label.
+
+    Args:
+        generator: Of the draws.
+        schedule: Of the looks.
+        shares: Of the label, the candidate's and the reference's.
+        rule: Of the judgement.
+        batched: Share of the requests with as many texts as there may be; all others have one.
+    """
+    both = []
+    for batch, share in zip((schedule.batch, schedule.reference_batch), shares, strict=True):
+        full = generator.binomial(batch, batched, schedule.shape)
+        labelled = MAX_TEXTS * generator.binomial(full, share)
+        labelled += generator.binomial(batch - full, share)
+        total = (batch + (MAX_TEXTS - 1) * full).cumsum(axis=1)
+        trials = effective_trials(total, batch * np.arange(1, schedule.looks + 1))
+        both.append((trials * labelled.cumsum(axis=1) / total, trials))
+    looks = _look(schedule, both[0], both[1], rule)
+    thin = np.minimum(both[0][1], both[1][1]) < LEAST_TRIALS
+    return replace(looks, suspected=looks.suspected | thin)
+
+
+def _look(
+    schedule: Schedule,
+    counts: tuple[ArrayLike, ArrayLike],
+    reference: tuple[ArrayLike, ArrayLike],
+    rule: Rule,
+) -> Looks:
     evidence = log_evidence_of_increase(counts, reference, margin=rule.threshold, prior=rule.prior)
-    increase = ours / schedule.requests - theirs / schedule.reference_requests
+    increase = np.divide(*counts) - np.divide(*reference)
     errors = standard_errors_of_increase(counts, reference)
     return Looks(
         schedule=schedule,

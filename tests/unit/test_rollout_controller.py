@@ -333,7 +333,7 @@ def test_a_signal_ends_a_controller_that_cannot_go_back(tmp_path: Path) -> None:
     assert world.weights == ALL_STABLE
 
 
-def dying(stable_seconds: float, **world: float) -> World:
+def dying(stable_seconds: float, *, errors_percent: float = 0.0) -> World:
     """Return a world whose stable version is gone for so long, from when others have traffic."""
     gone: list[float] = []
 
@@ -343,7 +343,7 @@ def dying(stable_seconds: float, **world: float) -> World:
         is_gone = gone and world.now < gone[0] + stable_seconds
         world.stable_unready = "connection refused" if is_gone else ""
 
-    return World(meddle=meddle, **world)
+    return World(meddle=meddle, errors_percent=errors_percent)
 
 
 def test_no_traffic_goes_to_a_stable_version_that_is_gone(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class Controller:
 
         Raises:
             PreflightError: The candidate fails before any traffic; running again checks again.
-            TrafficError: The engine does not do what it is told; running again goes on.
+            TrafficError: The engine does not say where traffic is; running again goes on.
             RolloutStateError: The state cannot be written, or traffic is elsewhere at the start.
         """
         stages = list_stages(state.plan, records_pairs=state.records_pairs)
@@ -81,7 +81,6 @@ class Controller:
 
         Raises:
             RolloutStateError: It has ended already, or the candidate was not even checked.
-            TrafficError: The engine does not do what it is told.
         """
         if state.outcome is not None and (state.outcome, command) != ("promoted", "abort"):
             raise RolloutStateError(f"the rollout has ended already: {state.outcome}")

@@ -16,7 +16,13 @@ import yaml
 
 from tests.http.serving import PROJECT
 from tests.rollout.stage import Stage, wait_until
-from textclf.errors import PreflightError, RolledBackError, RolloutBusyError, RolloutError
+from textclf.errors import (
+    PreflightError,
+    RolledBackError,
+    RolloutBusyError,
+    RolloutError,
+    RolloutStateError,
+)
 from textclf.rollout.stages import ALL_CANDIDATE, ALL_STABLE
 from textclf.rollout.traffic.traffic import Weights
 
@@ -101,8 +107,9 @@ class Command:
 
 
 def test_a_good_candidate_whose_controller_is_killed(stage: Stage, folder: Path) -> None:
-    """Killed and started again, a rollout is promoted; no client notices either."""
-    command = Command(stage, folder, CANARY)
+    """Killed and started again, a rollout is promoted, once; no client notices either."""
+    step = {**CANARY["steps"][0], "pause_seconds": 15}  # so that others run meanwhile
+    command = Command(stage, folder, CANARY | {"steps": [step]})
     with stage.load(RATE) as load:
         with command.begun(until=STEP) as first:
             second = command.run(command.strategy, *command.options, "--yes")
@@ -110,8 +117,11 @@ def test_a_good_candidate_whose_controller_is_killed(stage: Stage, folder: Path)
         status = command.run("status")
         with command.begun() as process:
             command.finish(process, 0)
+        third = command.run(command.strategy, *command.options, "--yes")
 
     assert second.returncode == RolloutBusyError.exit_code, second.stderr
+    assert third.returncode == RolloutStateError.exit_code, third.stderr
+    assert "found a rollout at step 1 of 1 (40 %)" in command.log.read_text("utf-8")
     assert "does not run" in status.stdout
     assert "step 1 of 1 (40 %)" in status.stdout
     assert command.verdict()["decision"] == "promoted"
@@ -148,7 +158,7 @@ def test_a_shadow_finds_what_the_preflight_cannot(stage: Stage, folder: Path) ->
     """Labels that begin to differ on real requests end a shadow; clients never see them."""
     plan = {name: CANARY[name] for name in ("shadow", "look_seconds")} | {"strategy": "shadow"}
     command = Command(stage, folder, plan)
-    with stage.load(RATE) as load, command.begun(until=Weights(mirror_percent=100)) as process:
+    with stage.load(RATE) as load, command.begun(until=Weights(mirror_percent=50)) as process:
         stage.plant("flipped labels")
         command.finish(process, RolledBackError.exit_code)
 

@@ -96,6 +96,17 @@ def test_scrapes_that_never_come_end_the_rollout(tmp_path: Path) -> None:
     assert "before traffic moved" in state.reason
 
 
+def test_waiting_begins_with_counting(tmp_path: Path) -> None:
+    """A controller that was killed before its first look has waited for no evidence yet."""
+    world = World()
+    sources, state = make_sources(world, tmp_path), at_step(STEP, world)
+
+    first, _ = gather(state, STEP, sources, state.entered_at + 3600.0)
+    second, _ = gather(first, STEP, sources, state.entered_at + 3605.0)
+
+    assert first.entered_at == second.entered_at == state.entered_at + 3600.0
+
+
 @pytest.mark.parametrize("healthy", [True, False])
 def test_a_clock_that_is_set_back(healthy: bool, tmp_path: Path) -> None:
     """Looks go on, as does the limit of waiting; only the pause begins anew."""

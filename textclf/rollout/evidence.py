@@ -81,12 +81,15 @@ def gather(state: State, stage: Stage, sources: Sources, now: float) -> tuple[St
         else:
             readings = _read(state, stage, sources.metrics)
             oldest = max(reading.age_seconds for reading in readings.values())
-            if oldest > now - state.entered_at:
+            if not state.tallies and oldest > now - state.entered_at:
                 reason = f"requests: were counted {oldest:.0f} s ago, before traffic moved"
                 findings.append(_fact("requests", "Inconclusive", reason))
             else:
                 state, restarted = _check_restarts(state, readings["candidate"])
                 findings += restarted
+                if not state.tallies:
+                    # A controller that was away has waited for nothing: its waits begin here.
+                    state = state.model_copy(update={"entered_at": now})
                 state = _count(state, stage, readings)
                 findings += _assess(state, stage)
     except EvidenceError as exc:

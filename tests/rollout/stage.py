@@ -18,7 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 import pytest
@@ -36,7 +36,7 @@ from textclf.rollout.traffic.nginx_config import Site, Upstreams
 
 VERSIONS = ("stable", "candidate", "baseline")
 SCRAPE_SECONDS = 1
-WAIT_SECONDS = 30
+WAIT_SECONDS = 90
 _Seen = TypeVar("_Seen")
 
 
@@ -151,7 +151,7 @@ def set_stage(folder: Path) -> Iterator[Stage]:
         yield stage
 
 
-def new_site(**others: int) -> Site:
+def new_site(**others: Any) -> Site:
     """Return a site on ports of loopback that nobody has."""
     return Site(listen=f"127.0.0.1:{free_port()}", status_port=free_port(), **others)
 

@@ -10,9 +10,10 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator, PercentFormatter
 
 from benchmarks.plan import OURS
+from benchmarks.simulation import MOST_TEXTS, clairvoyant_padding, compare_orders, make_lengths
 
 Results = Mapping[str, Any]
 _SIZE_INCHES = (8.0, 4.8)
@@ -27,9 +28,6 @@ def draw_plots(results: Results, folder: Path) -> list[Path]:
         results: Of a run.
         folder: Made if need be.
     """
-    folder.mkdir(parents=True, exist_ok=True)
-    # A fixed salt keeps the ids in the file, and so the file, the same for the same figures.
-    mpl.rcParams["svg.hashsalt"] = "benchmark"
     drawn = []
     plots: Mapping[str, Callable[[Axes, Results], bool]] = {
         "throughput": _throughput,
@@ -45,10 +43,34 @@ def draw_plots(results: Results, folder: Path) -> list[Path]:
             if not draw(axes, model):
                 continue
             axes.set_title(f"{axes.get_title()}: {name}", fontsize=11)
-            path = folder / f"{kind}-{_slug(name)}.svg"
-            figure.savefig(path, metadata={"Date": None})
-            drawn.append(path)
+            drawn.append(_save(figure, folder / f"{kind}-{_slug(name)}.svg"))
     return drawn
+
+
+def draw_padding(folder: Path) -> Path:
+    """Draw what of all tokens is padding, in simulated time, and return the file."""
+    lengths = make_lengths()
+    shares: dict[str, dict[float, float]] = {}
+    for compared in compare_orders(lengths):
+        shares.setdefault(compared.order, {})[compared.load * 100] = compared.outcome.padding
+    figure = Figure(figsize=_SIZE_INCHES, layout="constrained")
+    axes = figure.subplots()
+    for marker, (order, padding) in zip(_MARKERS, shares.items(), strict=False):
+        axes.plot(list(padding), list(padding.values()), label=order, marker=marker)
+    clairvoyant = clairvoyant_padding(lengths, MOST_TEXTS)
+    axes.axhline(clairvoyant, color="black", linewidth=1, linestyle="--", label="clairvoyant")
+    axes.set_title("Padding as a share of all tokens, simulated", fontsize=11)
+    axes.yaxis.set_major_formatter(PercentFormatter(1.0))
+    _finish(axes, "texts that arrive, % of those that could be run without padding", "padding")
+    return _save(figure, folder / "padding.svg")
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    # A fixed salt keeps the ids in the file, and so the file, the same for the same figures.
+    mpl.rcParams["svg.hashsalt"] = "benchmark"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, metadata={"Date": None})
+    return path
 
 
 def _throughput(axes: Axes, model: Results) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,13 @@ def render_guards(guards: Sequence[Target]) -> str:
         f"{'pass' if guard.is_met else 'MISS'}  {guard.what}: {_figure(guard.measured)}"
         f" ({_bound(guard)})"
         for guard in guards
+    )
+
+
+def show_plots(plots: Sequence[Path], folder: Path) -> str:
+    """Return what shows the plots in a page of ``folder``."""
+    return "".join(
+        f"![{plot.stem.replace('-', ' ')}]({os.path.relpath(plot, folder)})\n\n" for plot in plots
     )
 
 

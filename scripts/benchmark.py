@@ -19,8 +19,13 @@ from benchmarks.measure import run_plan
 from benchmarks.models import NAMES, make_model
 from benchmarks.paths import ROOT
 from benchmarks.plan import Plan, make_plan
-from benchmarks.plots import draw_plots
-from benchmarks.report import render_guards, render_results, write_between_markers
+from benchmarks.plots import draw_padding, draw_plots
+from benchmarks.report import (
+    render_guards,
+    render_results,
+    show_plots,
+    write_between_markers,
+)
 from benchmarks.targets import list_guards
 from scripts._command import exit_codes, run_command
 
@@ -58,9 +63,10 @@ def _run(arguments: argparse.Namespace) -> int:
     tables = render_results(results)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / _TABLES).write_text(tables, "utf-8")
-    draw_plots(results, folder)
+    plots = draw_plots(results, folder)
     if arguments.readme:
-        write_between_markers(_README, tables)
+        shown = [draw_padding(folder), *plots]
+        write_between_markers(_README, tables + "\n" + show_plots(shown, _README.parent))
     print(json.dumps(results, indent=2) if arguments.json else tables)
     if not arguments.guard:
         return 0

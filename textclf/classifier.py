@@ -26,6 +26,7 @@ from textclf.tuning import Tuning, read_tuning, this_machine, tune, write_tuning
 # A text of so many characters is tokenised in about the time that a hop to a thread and back takes
 # from the event loop; more of them hold it up for longer than that.
 _INLINE_CHARACTERS = 4_096
+_ALONE = 32  # golden texts that are replayed with no company; at import all of them are
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,28 +126,26 @@ class Classifier:
         return [known[text] for text in texts]
 
     async def replay_golden(self) -> None:
-        """Check the answers to the golden texts, each alone and then in batches as served.
+        """Check the answers to the golden texts, in batches as served, and to some of them alone.
 
         Raises:
             GoldenMismatchError: Names the texts that got another answer, and by how much.
         """
         golden = self.artifact.golden
-        texts = [example.text for example in golden]
-        alone = [(await self._classify([text]))[0] for text in texts]
-        batched = [
-            prediction
-            for first in range(0, len(texts), MAX_TEXTS)  # as many as a client may send
-            for prediction in await self._classify(texts[first : first + MAX_TEXTS])
+        requests = [golden[i : i + MAX_TEXTS] for i in range(0, len(golden), MAX_TEXTS)]
+        requests += [(example,) for example in golden[:: -(-len(golden) // _ALONE)]]
+        replayed = [
+            (example, prediction)
+            for examples in requests
+            for example, prediction in zip(
+                examples, await self._classify([e.text for e in examples]), strict=True
+            )
         ]
-        mismatches = [
-            _describe_mismatch(example, prediction)
-            for example, prediction in zip(golden * 2, alone + batched, strict=True)
-            if not agrees(example, prediction)
-        ]
+        mismatches = [_describe_mismatch(*pair) for pair in replayed if not agrees(*pair)]
         if mismatches:
             raise GoldenMismatchError(
                 f"{self.artifact.tag} gives other answers on this CPU than were recorded: "
-                f"{len(mismatches)} of {2 * len(golden)}; {_remedy(self.artifact.description)}: "
+                f"{len(mismatches)} of {len(replayed)}; {_remedy(self.artifact.description)}: "
                 + "; ".join(mismatches)
             )
 

@@ -8,8 +8,15 @@ from typing import Any
 import pytest
 
 from benchmarks.errors import BenchmarkError
-from benchmarks.plots import draw_plots
-from benchmarks.report import BEGIN, END, render_guards, render_results, write_between_markers
+from benchmarks.plots import draw_padding, draw_plots
+from benchmarks.report import (
+    BEGIN,
+    END,
+    render_guards,
+    render_results,
+    show_plots,
+    write_between_markers,
+)
 from benchmarks.targets import LARGE, REFERENCE, list_guards, list_targets
 
 
@@ -217,3 +224,11 @@ def test_plots_are_drawn_of_what_was_measured(results: dict[str, Any], tmp_path:
     assert len(names) == 9
     assert "throughput-minilm-l6-reference.svg" in names
     assert "limit-by-length-roberta-base-size.svg" not in names
+
+
+def test_plots_are_shown_in_the_page(tmp_path: Path) -> None:
+    """The page names each plot relative to itself; the one of padding needs no results."""
+    plot = draw_padding(tmp_path / "results")
+
+    assert show_plots([plot], tmp_path) == "![padding](results/padding.svg)\n\n"
+    assert "first in, first out" in plot.read_text("utf-8")

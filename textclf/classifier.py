@@ -26,7 +26,7 @@ from textclf.tuning import Tuning, read_tuning, this_machine, tune, write_tuning
 # A text of so many characters is tokenised in about the time that a hop to a thread and back takes
 # from the event loop; more of them hold it up for longer than that.
 _INLINE_CHARACTERS = 4_096
-_ALONE = 32  # golden texts that are replayed with no company; at import all of them are
+_ALONE = 32  # golden texts that a start replays with no company; an import does with all
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,15 +125,18 @@ class Classifier:
                 self._cache.put(text, answer)
         return [known[text] for text in texts]
 
-    async def replay_golden(self) -> None:
+    async def replay_golden(self, *, alone: int = _ALONE) -> None:
         """Check the answers to the golden texts, in batches as served, and to some of them alone.
+
+        Args:
+            alone: To how many at most, spread over all of them.
 
         Raises:
             GoldenMismatchError: Names the texts that got another answer, and by how much.
         """
         golden = self.artifact.golden
         requests = [golden[i : i + MAX_TEXTS] for i in range(0, len(golden), MAX_TEXTS)]
-        requests += [(example,) for example in golden[:: -(-len(golden) // _ALONE)]]
+        requests += [(example,) for example in golden[:: -(-len(golden) // alone)]]
         replayed = [
             (example, prediction)
             for examples in requests

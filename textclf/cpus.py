@@ -29,7 +29,7 @@ def usable_cpus(membership: Path = _PROC, groups: Path = _GROUPS) -> int:
 def _quotas(membership: Path, groups: Path) -> Iterator[float]:
     """Yield the CPUs that each control group around the process allows, where it allows so many."""
     for line in _read(membership).splitlines():
-        _, controllers, path = [*line.split(":", 2), "", ""][:3]
+        controllers, _, path = line.partition(":")[2].partition(":")
         if controllers and "cpu" not in controllers.split(","):
             continue
         inside = PurePosixPath(path.lstrip("/"))

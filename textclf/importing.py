@@ -112,10 +112,10 @@ def _scratch_folder() -> Iterator[Path]:
 
 
 def _replay(artifact: Artifact) -> None:
-    """Check the golden texts just as the service will when it starts."""
+    """Check the golden texts as the service will when it starts, and each of them alone."""
     _LOGGER.info("replaying %d golden texts", len(artifact.golden))
     classifier = Classifier(artifact)
     try:
-        asyncio.run(classifier.replay_golden())
+        asyncio.run(classifier.replay_golden(alone=len(artifact.golden)))
     finally:
         classifier.close()

@@ -59,9 +59,10 @@ def test_golden_snapshot_is_replayed(classifier: Classifier) -> None:
     asyncio.run(classifier.replay_golden())
 
 
+@pytest.mark.parametrize("alone", [32, 1000], ids=["some alone", "all alone"])
 @pytest.mark.parametrize("fault", ["score", "label"])
 def test_golden_mismatch_names_text_and_answers(
-    artifact: Artifact, tmp_path: Path, fault: str
+    artifact: Artifact, tmp_path: Path, fault: str, alone: int
 ) -> None:
     """One text that differs is enough; the first is replayed alone and batched."""
     first, *others = artifact.golden
@@ -76,10 +77,10 @@ def test_golden_mismatch_names_text_and_answers(
     classifier = Classifier(read_artifact(folder))
 
     with pytest.raises(GoldenMismatchError) as refusal:
-        asyncio.run(classifier.replay_golden())
+        asyncio.run(classifier.replay_golden(alone=alone))
     classifier.close()
 
-    step = -(-len(artifact.golden) // 32)
+    step = -(-len(artifact.golden) // alone)
     replayed = len(artifact.golden) + len(artifact.golden[::step])
     assert f": 2 of {replayed};" in str(refusal.value)
     assert f"got {first.label} {first.score:.4f}" in str(refusal.value)

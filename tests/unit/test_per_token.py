@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import numpy as np
 import onnx
 import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.graph_answers import run
+from tests.graph_answers import operators, run
 from textclf.errors import QuantizationError
 from textclf.optimization.per_token import quantize_per_token
 from textclf.optimization.products import MIN_ELEMENTS
@@ -43,11 +41,6 @@ def build(
     )
     opsets = [helper.make_opsetid("", opset)]
     return helper.make_model(graph, opset_imports=opsets, ir_version=9)
-
-
-def operators(model: onnx.ModelProto) -> Counter[str]:
-    """Return how often each operator stands in the graph."""
-    return Counter(node.op_type for node in model.graph.node)
 
 
 @pytest.fixture

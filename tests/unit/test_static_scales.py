@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +16,7 @@ from tests.encoder_graphs import (
     write_bert_encoder,
     write_roberta_encoder,
 )
-from tests.graph_answers import run
+from tests.graph_answers import operators, run
 from textclf.errors import QuantizationError
 from textclf.inference import open_session, pad
 from textclf.optimization.calibration import Feeds, Range, fix_scale, observe
@@ -93,11 +92,6 @@ def quantize(model: onnx.ModelProto, folder: Path) -> onnx.ModelProto:
     onnx.save_model(model, path)
     ranges = observe(path, widening_inputs(model), [{"x": inputs(1, 40, seed=1)}])  # type: ignore[dict-item]  # a graph of floats
     return quantize_per_token(model, ranges=ranges)
-
-
-def operators(model: onnx.ModelProto) -> Counter[str]:
-    """Return how often each operator stands in the graph."""
-    return Counter(node.op_type for node in model.graph.node)
 
 
 def relative_error(answers: NDArray[np.float32], exact: NDArray[np.float32]) -> float:

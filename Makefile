@@ -84,7 +84,7 @@ lock-peers: $(filter $(OWN_UV),$(UV))  ## compile the locks of the benchmark's p
 	  $(COMPILE) $(UPGRADE) $$peer/requirements.in -o $$peer/requirements.txt \
 	    $$([ ! -e $$peer/overrides.txt ] || echo --override $$peer/overrides.txt); done
 
-parts:  ## install with apt what tests run: Docker, compose, a registry, Prometheus, nginx
+parts:  ## install with apt what tests run: Docker, compose, a registry, Prometheus, nginx, Chromium
 	bash .ci/install
 
 environment: .venv/stamp  ## lay .venv from the lock, if it is missing or stale

@@ -8,18 +8,23 @@ import re
 import time
 from collections.abc import Mapping
 
-from pydantic import BaseModel
 from starlette.types import Message, Receive, Scope, Send
 
-from textclf.errors import MethodNotAllowedError, NotFoundError, NotReadyError, RequestError
+from textclf.errors import MethodNotAllowedError, NotReadyError, RequestError
 from textclf.http.joined_writes import joined_writes
 from textclf.http.lifecycle import Lifecycle
-from textclf.http.problems import MEDIA_TYPE, fault_of_ours, to_problem
+from textclf.http.problems import fault_of_ours
+from textclf.http.routing import (
+    NOWHERE,
+    READING,
+    Answer,
+    Parameters,
+    Route,
+    RouteTable,
+    no_such_path,
+)
 from textclf.telemetry import metrics
 
-READING = ("GET", "HEAD")
-DELEGATED = ("/", "/livez", "/readyz", "/healthz", "/metrics", "/docs.json", "/schema.json")
-ASSETS = "/static_content"
 # BentoML's page asks a tag manager for scripts; nothing here reaches beyond the service.
 _PAGE_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
@@ -38,7 +43,8 @@ class Exchange:
         self.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
         self._send = send
         self._tag = lifecycle.tag
-        self._route = "other"
+        self.route = NOWHERE
+        self.parameters: Parameters = {}
         self._status = 0
         self._began = time.perf_counter()
 
@@ -47,42 +53,36 @@ class Exchange:
         value = self._headers_given.get(name)
         return None if value is None else value.decode("latin-1")
 
-    def allow(self, methods: tuple[str, ...]) -> None:
-        """Accept the request's path and method, or refuse them.
+    def take(self, routes: RouteTable) -> Route:
+        """Return the route that the request takes.
 
         Raises:
-            NotFoundError: There is no such path.
             MethodNotAllowedError: The path does not know the method.
         """
-        known = self.path in DELEGATED or methods == ("POST",)
-        if not known and not self.path.startswith(ASSETS + "/"):
-            raise _no_such_path()
-        self._route = self.path if known else ASSETS
-        if self.scope["method"] not in methods:
+        self.route, self.parameters = routes.find(self.path)
+        methods = self.route.methods
+        if methods and self.scope["method"] not in methods:
             allowed = ", ".join(methods)
             raise MethodNotAllowedError(
                 f"this path answers {allowed} only", headers={"Allow": allowed}
             )
+        return self.route
 
     def delegated_scope(self) -> Scope:
         """Return the scope for BentoML, which has no promised answer to a Range."""
         headers = [(name, value) for name, value in self.scope["headers"] if name != b"range"]
         return {**self.scope, "headers": headers}
 
-    async def reply(self, content: BaseModel) -> None:
+    async def reply(self, answer: Answer) -> None:
         """Send an answer of 200."""
-        await self.reply_bytes("application/json", content.model_dump_json().encode())
-
-    async def reply_bytes(self, media_type: str, body: bytes) -> None:
-        """Send an answer of 200 that is made already."""
-        await self._transmit(200, media_type, body, {})
+        await self._transmit(200, answer.media_type, answer.body, answer.headers)
 
     async def refuse(self, error: RequestError) -> None:
-        """Send the problem that an error is to the client, unless an answer has begun."""
+        """Send what the route makes of an error, unless an answer has begun."""
         if self._status:
             return
-        body = to_problem(error, self.request_id).model_dump_json().encode()
-        await self._transmit(error.http_status, MEDIA_TYPE, body, error.headers)
+        refusal = self.route.refusal(error, self.request_id)
+        await self._transmit(refusal.status, refusal.media_type, refusal.body, error.headers)
 
     async def relay(self, message: Message) -> None:
         """Pass on what the delegated application sends; its errors become problems."""
@@ -101,7 +101,7 @@ class Exchange:
         """Count the request and log it."""
         seconds = time.perf_counter() - self._began
         method = self.scope["method"] if self._status not in {404, 405} else "other"
-        count, durations = metrics().answered(self._route, method, self._status)
+        count, durations = metrics().answered(self.route.name, method, self._status)
         count.inc()
         durations.observe(seconds)
         probed = self.scope["method"] in READING and self._status < 400
@@ -110,7 +110,7 @@ class Exchange:
             "request",
             extra={
                 "request_id": self.request_id,
-                "route": self._route,
+                "route": self.route.name,
                 "status": self._status,
                 "milliseconds": round(seconds * 1000, 3),
                 "model": self._tag,
@@ -135,11 +135,7 @@ class Exchange:
 def _from_status(status: int) -> RequestError:
     """Translate an answer of the delegated application."""
     if status == 404:
-        return _no_such_path()
+        return no_such_path()
     if status == 503:
         return NotReadyError("not ready; try again in a second", headers={"Retry-After": "1"})
     return fault_of_ours()
-
-
-def _no_such_path() -> NotFoundError:
-    return NotFoundError("there is no such path; / lists those there are")

@@ -2,14 +2,16 @@
 
 It answers the predicting routes itself and hands the rest to BentoML. It is where request ids,
 limits, keys, problem responses, the access log and the request metrics are made, for both alike.
+Every path is a ``Route`` in its table, or below the pattern of one.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+import re
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -23,17 +25,19 @@ from textclf.errors import (
 )
 from textclf.http import endpoints
 from textclf.http.body import read_body
-from textclf.http.exchange import READING, Exchange
+from textclf.http.exchange import Exchange
 from textclf.http.keys import KeyRing
 from textclf.http.lifecycle import Lifecycle
 from textclf.http.patience import Patience
 from textclf.http.problems import fault_of_ours, parse_request
+from textclf.http.routing import JSON, Answer, Route, RouteTable
 from textclf.schema import ClassifyRequest, PredictRequest
 from textclf.settings import Settings
 
 _Request = TypeVar("_Request", bound=BaseModel)
-Handler = Callable[[bytes], Coroutine[Any, Any, BaseModel]]
 
+_DELEGATED = ("/", "/livez", "/healthz", "/docs.json", "/schema.json")
+_ASSETS = "/static_content"
 _LOGGER = logging.getLogger("textclf.front")
 
 
@@ -47,10 +51,20 @@ class FrontDoor:
         self._lifecycle = lifecycle
         self._settings = settings
         self._keys = keys
-        self._handlers: dict[str, Handler] = {
-            "/predict": self._handler(PredictRequest, endpoints.predict),
-            "/classify": self._handler(ClassifyRequest, endpoints.classify),
-        }
+        self._routes = RouteTable(
+            [
+                self._predicting("/predict", PredictRequest, endpoints.predict),
+                self._predicting("/classify", ClassifyRequest, endpoints.classify),
+                *(Route(name=path, handler=self._delegate) for path in _DELEGATED),
+                Route(
+                    name=_ASSETS,
+                    pattern=re.compile(rf"{_ASSETS}/.*", re.DOTALL),
+                    handler=self._delegate,
+                ),
+                Route(name="/readyz", handler=self._delegate_once_ready),
+                Route(name="/metrics", handler=_metrics),
+            ]
+        )
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or run the application's life span."""
@@ -98,57 +112,64 @@ class FrontDoor:
         exchange.record()
 
     async def _answer(self, exchange: Exchange) -> None:
-        handler = self._handlers.get(exchange.path)
-        exchange.allow(("POST",) if handler else READING)
-        if handler:
-            await exchange.reply(await self._handle(handler, exchange))
-            return
-        if exchange.path == "/readyz":
-            self._lifecycle.require_ready()
-        if exchange.path == "/metrics":
-            await exchange.reply_bytes(*await asyncio.to_thread(telemetry.render_metrics))
-            return
-        await self._app(exchange.delegated_scope(), exchange.receive, exchange.relay)
-        await exchange.refuse(fault_of_ours())  # unless an answer was sent
+        route = exchange.take(self._routes)
+        answer = await (
+            self._predict(route, exchange) if route.predicts else route.handler(exchange, b"")
+        )
+        if answer is not None:
+            await exchange.reply(answer)
 
-    async def _handle(self, handler: Handler, exchange: Exchange) -> BaseModel:
+    async def _predict(self, route: Route, exchange: Exchange) -> Answer | None:
         if self._keys is not None:
             self._keys.check(exchange.header(b"authorization") or "")
         self._lifecycle.require_ready()  # no body is read for nothing
-        declared = _require_json(exchange.header(b"content-type"))
-        try:
-            with Patience(exchange.receive, self._settings.request_timeout_seconds) as patience:
-                body = await read_body(
-                    exchange.receive,
-                    declared=exchange.header(b"content-length") or "",
-                    max_bytes=self._settings.max_body_bytes,
-                )
-                patience.watch()
-                return await handler(body)
-        except MalformedRequestError as exc:
-            if declared:
-                raise
-            raise _not_json() from exc
+        _require_media_type(exchange.header(b"content-type"), route.media_types)
+        with Patience(exchange.receive, self._settings.request_timeout_seconds) as patience:
+            body = await read_body(
+                exchange.receive,
+                declared=exchange.header(b"content-length") or "",
+                max_bytes=self._settings.max_body_bytes,
+            )
+            patience.watch()
+            return await route.handler(exchange, body)
 
-    def _handler(
+    async def _delegate(self, exchange: Exchange, _body: bytes) -> None:
+        await self._app(exchange.delegated_scope(), exchange.receive, exchange.relay)
+        await exchange.refuse(fault_of_ours())  # unless an answer was sent
+
+    async def _delegate_once_ready(self, exchange: Exchange, body: bytes) -> None:
+        self._lifecycle.require_ready()
+        await self._delegate(exchange, body)
+
+    def _predicting(
         self,
+        path: str,
         request: type[_Request],
         endpoint: Callable[[Lifecycle, _Request], Awaitable[BaseModel]],
-    ) -> Handler:
-        async def handle(body: bytes) -> BaseModel:
-            return await endpoint(self._lifecycle, parse_request(request, body))
+    ) -> Route:
+        async def handle(exchange: Exchange, body: bytes) -> Answer:
+            try:
+                parsed = parse_request(request, body)
+            except MalformedRequestError as exc:
+                if exchange.header(b"content-type") is not None:
+                    raise
+                raise _unsupported((JSON,)) from exc
+            return Answer.of(await endpoint(self._lifecycle, parsed))
 
-        return handle
+        return Route(name=path, methods=("POST",), predicts=True, handler=handle)
 
 
-def _require_json(content_type: str | None) -> bool:
-    """Say whether the body is declared to be JSON; nothing declared is neither yes nor an error."""
+async def _metrics(_exchange: Exchange, _body: bytes) -> Answer:
+    return Answer(*await asyncio.to_thread(telemetry.render_metrics))
+
+
+def _require_media_type(content_type: str | None, media_types: tuple[str, ...]) -> None:
+    """Refuse a body that is declared to be of another type; nothing declared is no error yet."""
     if content_type is None:
-        return False
-    if content_type.partition(";")[0].strip().lower() != "application/json":
-        raise _not_json()
-    return True
+        return
+    if content_type.partition(";")[0].strip().lower() not in media_types:
+        raise _unsupported(media_types)
 
 
-def _not_json() -> UnsupportedMediaTypeError:
-    return UnsupportedMediaTypeError("send JSON with Content-Type: application/json")
+def _unsupported(media_types: tuple[str, ...]) -> UnsupportedMediaTypeError:
+    return UnsupportedMediaTypeError(f"send JSON with Content-Type: {' or '.join(media_types)}")

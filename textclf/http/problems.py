@@ -6,7 +6,7 @@ Source: https://www.rfc-editor.org/rfc/rfc9457
 from __future__ import annotations
 
 from http import HTTPStatus
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails, from_json
@@ -30,6 +30,20 @@ _PLAIN = {
     "string_too_short": _BLANK,
     "extra_forbidden": ("unknown_member", "there is no such member; remove it"),
 }
+
+
+class Refusal(NamedTuple):
+    """What a client gets in place of an answer."""
+
+    status: int
+    media_type: str
+    body: bytes
+
+
+def problem_details(error: RequestError, request_id: str) -> Refusal:
+    """Describe an error as RFC 9457 lays it out."""
+    body = to_problem(error, request_id).model_dump_json().encode()
+    return Refusal(error.http_status, MEDIA_TYPE, body)
 
 
 def to_problem(error: RequestError, request_id: str) -> Problem:

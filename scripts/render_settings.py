@@ -1,38 +1,48 @@
 #!/usr/bin/env python
-"""Write the settings table of README.md from textclf.settings."""
+"""Write the settings tables of README.md and docs/settings.md from textclf.settings."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from textclf.settings import PREFIX, Settings
 
-README = Path(__file__).resolve().parents[1] / "README.md"
+PROJECT = Path(__file__).resolve().parents[1]
+README = PROJECT / "README.md"
+PAGE = PROJECT / "docs" / "settings.md"
 BEGIN = "<!-- settings: written by scripts/render_settings.py -->\n"
 END = "<!-- end of settings -->\n"
+# Those that a first deployment sets; the page has all.
+MOST_USED = (
+    "model", "inference_threads", "max_queue_texts", "request_timeout_seconds", "drain_seconds",
+    "api_keys_file", "log_level",
+)  # fmt: skip
 
 
 def main() -> int:
-    """Rewrite what stands between the markers, and say where."""
-    README.write_text(with_settings(README.read_text("utf-8")), "utf-8")
-    print(README)
+    """Rewrite what stands between the markers of both, and say where."""
+    for path, names in ((README, MOST_USED), (PAGE, tuple(Settings.model_fields))):
+        path.write_text(with_settings(path.read_text("utf-8"), names), "utf-8")
+        print(path)
     return 0
 
 
-def with_settings(text: str) -> str:
-    """Return ``text`` with the table of today's settings between its markers."""
+def with_settings(text: str, names: Sequence[str]) -> str:
+    """Return ``text`` with the table of these settings, as they are today, between its markers."""
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)
-    return before + begin + render() + end + after
+    return before + begin + render(names) + end + after
 
 
-def render() -> str:
+def render(names: Sequence[str]) -> str:
     """Return one row of Markdown a setting: its variable, default, allowed values and meaning."""
     fields: dict[str, dict[str, Any]] = Settings.model_json_schema()["properties"]
     rows = ["| variable | default | allowed | meaning |", "|---|---|---|---|"]
-    for name, schema in fields.items():
+    for name in names:
+        schema = fields[name]
         cells = (
             f"`{PREFIX}{name.upper()}`",
             _default(schema["default"]),

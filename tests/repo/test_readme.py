@@ -21,6 +21,7 @@ from tests.repo.conftest import visitor_environment
 from tests.tiny_models import write_roberta
 from textclf.azureml.environment import V1, V2, lay_environment
 from textclf.errors import RequestError
+from textclf.settings import Settings
 
 README = (PROJECT / "README.md").read_text("utf-8")
 PAGES = [README, *(page.read_text("utf-8") for page in sorted((PROJECT / "docs").glob("*.md")))]
@@ -223,20 +224,30 @@ def test_a_command_without_a_rule_fails(text: str) -> None:
         rule(Command(text))
 
 
-def test_the_settings_table_is_the_settings() -> None:
-    """The table holds every setting as it is; run scripts/render_settings.py after a change."""
-    assert render_settings.with_settings(README) == README
+SETTINGS = (PROJECT / "docs" / "settings.md").read_text("utf-8")
+
+
+def test_the_settings_tables_are_the_settings() -> None:
+    """Both are as the settings are; run scripts/render_settings.py after a change."""
+    every = tuple(Settings.model_fields)
+
+    assert render_settings.with_settings(README, render_settings.MOST_USED) == README
+    assert render_settings.with_settings(SETTINGS, every) == SETTINGS
+    assert all(f"| `TEXTCLF_{name.upper()}` |" in SETTINGS for name in every)
     assert "TEXTCLF_MODEL" in README
 
 
-def test_the_settings_table_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_tables_can_be_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Whatever stands between the markers is replaced, and nothing else is."""
-    copy = tmp_path / "README.md"
-    copy.write_text(README.replace("TEXTCLF_MODEL", "outdated"), "utf-8")
-    monkeypatch.setattr(render_settings, "README", copy)
+    copies = {"README": README, "PAGE": SETTINGS}
+    for name, text in copies.items():
+        (tmp_path / name).write_text(text.replace("TEXTCLF_MODEL", "outdated"), "utf-8")
+        monkeypatch.setattr(render_settings, name, tmp_path / name)
 
     assert render_settings.main() == 0
-    assert copy.read_text("utf-8") == README
+    assert {name: (tmp_path / name).read_text("utf-8") for name in copies} == copies
 
 
 def test_the_error_table_has_every_status() -> None:

@@ -10,7 +10,7 @@ from pydantic import Field
 from starlette.types import ASGIApp
 
 import textclf
-from textclf import telemetry
+from textclf import logs, telemetry
 from textclf.errors import SettingsError
 from textclf.http import endpoints
 from textclf.http.front import FrontDoor
@@ -25,7 +25,7 @@ from textclf.schema import (
     PredictResponse,
     Text,
 )
-from textclf.settings import Settings
+from textclf.settings import Settings, colours_are_wanted
 
 try:
     settings = Settings.from_environment()
@@ -35,7 +35,7 @@ except SettingsError as exc:
     raise SystemExit(SettingsError.exit_code) from None
 
 telemetry.refuse_usage_tracking()
-telemetry.configure_logging(settings.log_level)
+logs.configure_logging(settings.log_level, settings.log_format, colour=colours_are_wanted())
 lifecycle = Lifecycle(settings)
 
 

@@ -79,6 +79,10 @@ class Settings(BaseModel):
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="Least level logged.")
     ] = "INFO"
+    log_format: Annotated[
+        Literal["auto", "json", "text"],
+        Field(description="How a line is written; auto: text on a terminal, JSON elsewhere."),
+    ] = "auto"
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -99,6 +103,14 @@ class Settings(BaseModel):
         except ValidationError as exc:
             faults = [_describe(str(e["loc"][0]), e["type"], e["msg"]) for e in exc.errors()]
             raise SettingsError("; ".join(faults)) from exc
+
+
+def colours_are_wanted(environ: Mapping[str, str] = os.environ) -> bool:
+    """Say whether a terminal may be sent colours.
+
+    Source: https://no-color.org
+    """
+    return not environ.get("NO_COLOR")
 
 
 def read_azure_credentials(environ: Mapping[str, str] = os.environ) -> str | None:

@@ -1,31 +1,22 @@
-"""Metrics and logs. No text of a request ever reaches either."""
+"""The service's own metrics. No text of a request ever reaches them."""
 
 from __future__ import annotations
 
-import asyncio
 import functools
-import json
-import logging
 import os
 import struct
-import sys
 import threading
-import time
-from contextlib import nullcontext, suppress
+from contextlib import suppress
 from dataclasses import dataclass
-from typing import Any, TextIO
+from typing import Any
 
 from prometheus_client import Counter, Gauge, Histogram
 
-LOGGER = logging.getLogger("textclf")
 _MOST_READINGS = 5
-_GATHER_SECONDS = 0.2
 # Each is a quarter longer than the one before: a rollout has to see a 99th percentile move by that.
 _SECONDS = (*(float(f"{0.001 * 1.25**step:.3g}") for step in range(47)), 30.0)
 _MAKING = threading.Lock()
 _TEXTS = (1, 2, 4, 8, 16, 32, 64)
-_ENCODE = json.JSONEncoder(ensure_ascii=False, default=str).encode
-_RECORD_FIELDS = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
 @dataclass(frozen=True)
@@ -92,84 +83,6 @@ def _make_metrics() -> Metrics:
             "textclf_cached_texts_total", "Texts that were answered from the cache."
         ),
     )
-
-
-class JsonFormatter(logging.Formatter):
-    """One JSON object a line: time, level, message, and whatever ``extra`` was given."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the record as JSON, without a line break."""
-        entry: dict[str, object] = {
-            "time": f"{_to_the_second(int(record.created))}.{int(record.msecs):03d}Z",
-            "level": record.levelname,
-            "message": record.getMessage(),
-        }
-        entry |= {k: v for k, v in vars(record).items() if k not in _RECORD_FIELDS}
-        if record.exc_info:
-            entry["exception"] = self.formatException(record.exc_info)
-        return _ENCODE(entry)
-
-
-class GatheringHandler(logging.StreamHandler[TextIO]):
-    """Writes lines a few times a second; a warning or worse, and what precedes it, at once.
-
-    A write lets go of the interpreter, which the event loop then has to win back from the threads
-    that run batches.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        super().__init__(stream)
-        self._lines: list[str] = []
-        self._waiting: asyncio.AbstractEventLoop | None = None
-
-    def emit(self, record: logging.LogRecord) -> None:
-        """Take a line."""
-        try:
-            self._lines.append(self.format(record) + self.terminator)
-        except Exception:  # noqa: BLE001 - as every handler of the standard library does
-            self.handleError(record)
-        if record.levelno >= logging.WARNING or not self._write_later():
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what was taken."""
-        with self.lock or nullcontext():
-            lines, self._lines = self._lines, []
-            self._waiting = None
-            if lines:
-                self.stream.write("".join(lines))
-            super().flush()
-
-    def _write_later(self) -> bool:
-        try:
-            loop = asyncio.get_running_loop()
-        except RuntimeError:  # another thread, or no service
-            return False
-        if self._waiting is not loop:
-            self._waiting = loop
-            loop.call_later(_GATHER_SECONDS, self.flush)
-        return True
-
-
-@functools.lru_cache(maxsize=1)
-def _to_the_second(seconds: int) -> str:
-    return time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(seconds))
-
-
-def configure_logging(level: str) -> None:
-    """Send the service's log to stderr, one JSON object a line.
-
-    What no line of it shows is not looked up either.
-
-    Source: https://docs.python.org/3/howto/logging.html#optimization
-    """
-    logging.logThreads = logging.logProcesses = logging.logMultiprocessing = False
-    logging._srcfile = None  # noqa: SLF001 - as its source says
-    handler = GatheringHandler(sys.stderr)
-    handler.setFormatter(JsonFormatter())
-    LOGGER.handlers = [handler]
-    LOGGER.propagate = False
-    LOGGER.setLevel(level)
 
 
 def render_metrics() -> tuple[str, bytes]:

@@ -254,7 +254,7 @@ BROKEN: Mapping[str, BrokenImage] = {
         made="failing",
     ),
     "a log of plain lines": BrokenImage(
-        dockerfile=patch("telemetry", "return _ENCODE(", "return str(entry) or _ENCODE("),
+        dockerfile=patch("logs", "return _ENCODE(", "return str(entry) or _ENCODE("),
         check="json-logs",
         found="a line of the log is not a JSON object",
         exit_code=64,

@@ -54,6 +54,7 @@
         ├── UnsupportedMediaTypeError      exit 36, status 415
         ├── InvalidRequestError            exit 37, status 422
         ├── QueueFullError                 exit 38, status 429
+        ├── RateLimitedError               exit 44, status 429
         ├── NotReadyError                  exit 39, status 503
         ├── DeadlineExceededError          exit 40, status 504
         └── ClientGoneError                exit 41, status 499
@@ -402,6 +403,13 @@ class QueueFullError(RequestError):
     """More texts are waiting than the limit allows."""
 
     exit_code = 38
+    http_status = 429
+
+
+class RateLimitedError(RequestError):
+    """A key has asked for more texts than its rate allows."""
+
+    exit_code = 44
     http_status = 429
 
 

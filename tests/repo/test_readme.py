@@ -256,7 +256,7 @@ def test_the_error_table_has_every_status() -> None:
     rows = [int(status) for status in re.findall(r"^\| (\d{3}) \|", page, re.MULTILINE)]
     below = [error.http_status for error in RequestError.__subclasses__()]
 
-    assert rows == sorted([RequestError.http_status, *below])
+    assert rows == sorted({RequestError.http_status, *below})
 
 
 def test_the_layout_is_there() -> None:

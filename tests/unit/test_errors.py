@@ -7,7 +7,12 @@ from itertools import chain
 from typing import TypeVar
 
 from textclf import errors
-from textclf.errors import RequestError, TextClassifierError
+from textclf.errors import (
+    QueueFullError,
+    RateLimitedError,
+    RequestError,
+    TextClassifierError,
+)
 
 _E = TypeVar("_E", bound=TextClassifierError)
 
@@ -40,10 +45,11 @@ def test_exit_codes_are_unique() -> None:
 
 
 def test_statuses_are_unique() -> None:
-    """A status names one class."""
-    statuses = [error.http_status for error in descendants(RequestError)]
+    """A status names one class, but for 429: too much of all, or of one key."""
+    statuses = [e.http_status for e in descendants(RequestError) if e is not RateLimitedError]
 
     assert len(set(statuses)) == len(statuses)
+    assert RateLimitedError.http_status == QueueFullError.http_status == 429
     assert all(400 <= status < 600 for status in statuses)
 
 

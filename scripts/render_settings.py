@@ -56,10 +56,14 @@ def render(names: Sequence[str]) -> str:
 def _default(value: object) -> str:
     if value in ("", None):
         return ""
+    if isinstance(value, bool):
+        return f"`{value}`".lower()
     return f"`{value:g}`" if isinstance(value, float) else f"`{value}`"
 
 
 def _allowed(schema: dict[str, Any]) -> str:
+    if schema.get("type") == "boolean":
+        return "`true`, `false`"
     if "enum" in schema:
         return ", ".join(f"`{value}`" for value in schema["enum"])
     bounds = {"minimum": "≥", "exclusiveMinimum": ">", "maximum": "≤"}

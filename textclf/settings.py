@@ -8,7 +8,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from textclf.errors import SettingsError
 from textclf.schema import MAX_TEXTS
@@ -17,6 +24,7 @@ PREFIX = "TEXTCLF_"
 _AZURE_CREDENTIALS = "AZURE_CREDENTIALS"
 _KUBECONFIG_CONTENT = "KUBECONFIG_CONTENT"
 _SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH"
+_WORKERS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _NOT_SETTINGS = {"TEXTCLF_REQUIRE_ALL"}  # read by the tests only
 
 
@@ -74,8 +82,23 @@ class Settings(BaseModel):
     ] = 5.0
     api_keys_file: Annotated[
         Path | None,
-        Field(description="File of `name:sha256` lines; when set, predictions ask for a key."),
+        Field(
+            description="File of `name:sha256` lines, read again when it changes; when set, "
+            "predictions ask for a key."
+        ),
     ] = None
+    metrics_port: Annotated[
+        int,
+        Field(
+            ge=0,
+            le=65_535,
+            description="Port where `/metrics` is, in place of the service's own; on the same "
+            "address, without TLS; 0: the service's own.",
+        ),
+    ] = 0
+    metrics_key: Annotated[bool, Field(description="Whether `/metrics` asks for a key too.")] = (
+        False
+    )
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="Least level logged.")
     ] = "INFO"
@@ -83,6 +106,13 @@ class Settings(BaseModel):
         Literal["auto", "json", "text"],
         Field(description="How a line is written; auto: text on a terminal, JSON elsewhere."),
     ] = "auto"
+
+    @field_validator("metrics_key")
+    @classmethod
+    def _needs_keys(cls, asked_for: bool, others: ValidationInfo) -> bool:
+        if asked_for and not others.data.get("api_keys_file"):
+            raise ValueError("there are no keys; set TEXTCLF_API_KEYS_FILE too")
+        return asked_for
 
     @classmethod
     def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
@@ -111,6 +141,12 @@ def colours_are_wanted(environ: Mapping[str, str] = os.environ) -> bool:
     Source: https://no-color.org
     """
     return not environ.get("NO_COLOR")
+
+
+def read_workers_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
+    """Return the folder that BentoML makes anew for the workers of a service, if it made one."""
+    given = environ.get(_WORKERS_FOLDER)
+    return Path(given) if given else None
 
 
 def read_azure_credentials(environ: Mapping[str, str] = os.environ) -> str | None:
@@ -150,7 +186,7 @@ def read_source_date_epoch(environ: Mapping[str, str] = os.environ) -> int | Non
 def _describe(field: str, kind: str, message: str) -> str:
     name = PREFIX + field.upper()
     if kind != "extra_forbidden":
-        return f"{name}: {message}"
+        return f"{name}: {message.removeprefix('Value error, ')}"
     close = difflib.get_close_matches(field, Settings.model_fields, n=1)
     hint = f"; did you mean {PREFIX}{close[0].upper()}?" if close else ""
     return f"{name} is not a setting{hint}"

@@ -74,3 +74,12 @@ def test_source_date_epoch() -> None:
     assert read_source_date_epoch({"SOURCE_DATE_EPOCH": ""}) is None
     with pytest.raises(SettingsError, match="SOURCE_DATE_EPOCH is seconds since 1970"):
         read_source_date_epoch({"SOURCE_DATE_EPOCH": "yesterday"})
+
+
+def test_metrics_ask_for_no_key_that_nobody_has() -> None:
+    """Asking for a key without a file of keys would close /metrics to everyone."""
+    assert Settings.from_environment(
+        {"TEXTCLF_METRICS_KEY": "true", "TEXTCLF_API_KEYS_FILE": "/keys"}
+    ).metrics_key
+    with pytest.raises(SettingsError, match="TEXTCLF_METRICS_KEY: there are no keys; set"):
+        Settings.from_environment({"TEXTCLF_METRICS_KEY": "true"})

@@ -50,11 +50,13 @@
         ├── UnauthorizedError              exit 32, status 401
         ├── NotFoundError                  exit 33, status 404
         ├── MethodNotAllowedError          exit 34, status 405
+        ├── RequestTimeoutError            exit 45, status 408
         ├── BodyTooLargeError              exit 35, status 413
         ├── UnsupportedMediaTypeError      exit 36, status 415
         ├── InvalidRequestError            exit 37, status 422
         ├── QueueFullError                 exit 38, status 429
         ├── RateLimitedError               exit 44, status 429
+        ├── HeadTooLargeError              exit 46, status 431
         ├── NotReadyError                  exit 39, status 503
         ├── DeadlineExceededError          exit 40, status 504
         └── ClientGoneError                exit 41, status 499
@@ -331,11 +333,13 @@ class RequestError(TextClassifierError):
 
     Attributes:
         http_status: Status of the answer.
+        reason: What refused requests are counted by; each class has its own.
         headers: Header fields the answer carries besides the usual ones.
     """
 
     exit_code = 30
     http_status: ClassVar[int] = 500
+    reason: ClassVar[str] = "fault"
 
     def __init__(self, detail: str, *, headers: dict[str, str] | None = None) -> None:
         super().__init__(detail)
@@ -347,6 +351,7 @@ class MalformedRequestError(RequestError):
 
     exit_code = 31
     http_status = 400
+    reason = "malformed"
 
 
 class UnauthorizedError(RequestError):
@@ -354,6 +359,7 @@ class UnauthorizedError(RequestError):
 
     exit_code = 32
     http_status = 401
+    reason = "unauthorized"
 
 
 class NotFoundError(RequestError):
@@ -361,6 +367,7 @@ class NotFoundError(RequestError):
 
     exit_code = 33
     http_status = 404
+    reason = "not_found"
 
 
 class MethodNotAllowedError(RequestError):
@@ -368,6 +375,15 @@ class MethodNotAllowedError(RequestError):
 
     exit_code = 34
     http_status = 405
+    reason = "method_not_allowed"
+
+
+class RequestTimeoutError(RequestError):
+    """The request did not arrive in time."""
+
+    exit_code = 45
+    http_status = 408
+    reason = "slow_request"
 
 
 class BodyTooLargeError(RequestError):
@@ -375,6 +391,7 @@ class BodyTooLargeError(RequestError):
 
     exit_code = 35
     http_status = 413
+    reason = "too_large"
 
 
 class UnsupportedMediaTypeError(RequestError):
@@ -382,6 +399,7 @@ class UnsupportedMediaTypeError(RequestError):
 
     exit_code = 36
     http_status = 415
+    reason = "media_type"
 
 
 class InvalidRequestError(RequestError):
@@ -393,6 +411,7 @@ class InvalidRequestError(RequestError):
 
     exit_code = 37
     http_status = 422
+    reason = "invalid"
 
     def __init__(self, detail: str, *, faults: list[dict[str, str]]) -> None:
         super().__init__(detail)
@@ -404,6 +423,7 @@ class QueueFullError(RequestError):
 
     exit_code = 38
     http_status = 429
+    reason = "queue_full"
 
 
 class RateLimitedError(RequestError):
@@ -413,11 +433,20 @@ class RateLimitedError(RequestError):
     http_status = 429
 
 
+class HeadTooLargeError(RequestError):
+    """The head of the request is over the limit."""
+
+    exit_code = 46
+    http_status = 431
+    reason = "head_too_large"
+
+
 class NotReadyError(RequestError):
     """The service is starting, draining, or its model failed its checks."""
 
     exit_code = 39
     http_status = 503
+    reason = "not_ready"
 
 
 class DeadlineExceededError(RequestError):
@@ -425,6 +454,7 @@ class DeadlineExceededError(RequestError):
 
     exit_code = 40
     http_status = 504
+    reason = "deadline"
 
 
 class ClientGoneError(RequestError):
@@ -432,3 +462,4 @@ class ClientGoneError(RequestError):
 
     exit_code = 41
     http_status = 499
+    reason = "client_gone"

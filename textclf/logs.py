@@ -13,7 +13,7 @@ import logging
 import sys
 import time
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import nullcontext, suppress
 from typing import Literal, TextIO
 
 LOGGER = logging.getLogger("textclf")
@@ -101,9 +101,10 @@ class GatheringHandler(logging.StreamHandler[TextIO]):
         with self.lock or nullcontext():
             lines, self._lines = self._lines, []
             self._waiting = None
-            if lines:
-                self.stream.write("".join(lines))
-            super().flush()
+            with suppress(OSError):  # the disk is full, or nobody reads: answers go on
+                if lines:
+                    self.stream.write("".join(lines))
+                super().flush()
 
     def _write_later(self) -> bool:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -26,6 +27,22 @@ _KUBECONFIG_CONTENT = "KUBECONFIG_CONTENT"
 _SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH"
 _WORKERS_FOLDER = "PROMETHEUS_MULTIPROC_DIR"
 _NOT_SETTINGS = {"TEXTCLF_REQUIRE_ALL"}  # read by the tests only
+_OTLP_ENDPOINT = "OTEL_EXPORTER_OTLP_ENDPOINT"
+_ENDPOINT = (r"https?://[^/\s]+.*", "name a URL, such as http://collector:4318")
+_PROTOCOL = (r"http/protobuf", "only http/protobuf is there, mostly on port 4318")
+_OTEL = {
+    "OTEL_SDK_DISABLED": (r".*", ""),
+    "OTEL_TRACES_EXPORTER": (r"otlp", "only otlp and none are there"),
+    _OTLP_ENDPOINT: _ENDPOINT,
+    "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": _ENDPOINT,
+    "OTEL_EXPORTER_OTLP_PROTOCOL": _PROTOCOL,
+    "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": _PROTOCOL,
+    "OTEL_TRACES_SAMPLER": (
+        r"(parentbased_)?(always_on|always_off|traceidratio)",
+        "one of always_on, always_off, traceidratio, each with or without parentbased_ before it",
+    ),
+    "OTEL_TRACES_SAMPLER_ARG": (r"0|1|[01]\.0*|0?\.\d+", "a share from 0 to 1"),
+}
 
 
 class Settings(BaseModel):
@@ -147,6 +164,31 @@ def read_workers_folder(environ: Mapping[str, str] = os.environ) -> Path | None:
     """Return the folder that BentoML makes anew for the workers of a service, if it made one."""
     given = environ.get(_WORKERS_FOLDER)
     return Path(given) if given else None
+
+
+def traces_are_wanted(environ: Mapping[str, str] = os.environ) -> bool:
+    """Say whether OpenTelemetry's standard variables name a receiver of traces.
+
+    Its SDK reads the others itself, and would go on with a default where one makes no sense.
+
+    Raises:
+        SettingsError: Names every variable that asks for what the service does not have.
+
+    Source: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+    """
+    given = {name: value for name in _OTEL if (value := environ.get(name, "").strip())}
+    endpoint = given.get("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", given.get(_OTLP_ENDPOINT))
+    exporter = given.get("OTEL_TRACES_EXPORTER", "otlp")
+    if not endpoint or exporter == "none" or given.get("OTEL_SDK_DISABLED", "").lower() == "true":
+        return False
+    faults = [
+        f"{name}: {meaning}"
+        for name, (allowed, meaning) in _OTEL.items()
+        if name in given and not re.fullmatch(allowed, given[name], re.IGNORECASE)
+    ]
+    if faults:  # a value is not shown: an endpoint may have a password in it
+        raise SettingsError("; ".join(faults))
+    return True
 
 
 def read_azure_credentials(environ: Mapping[str, str] = os.environ) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import io
 import json
 import logging
@@ -114,3 +115,23 @@ def test_a_traceback_follows_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
     assert first.endswith("ERROR   failed")
     assert second == "Traceback (most recent call last):"
     assert last.startswith("ValueError: invalid literal")
+
+
+def test_a_log_that_cannot_be_written_disturbs_nobody() -> None:
+    """Lines are dropped while the disk is full, and written again afterwards."""
+
+    class Stream(io.StringIO):
+        full = True
+
+        def write(self, text: str) -> int:
+            if self.full:
+                raise OSError(errno.ENOSPC, "No space left on device")
+            return super().write(text)
+
+    stream = Stream()
+    handler = logs.GatheringHandler(stream)
+    handler.handle(logging.makeLogRecord({"msg": "lost", "levelno": logging.ERROR}))
+    stream.full = False
+    handler.handle(logging.makeLogRecord({"msg": "kept", "levelno": logging.ERROR}))
+
+    assert stream.getvalue() == "kept\n"

@@ -7,7 +7,12 @@ from pathlib import Path
 import pytest
 
 from textclf.errors import SettingsError
-from textclf.settings import Settings, read_source_date_epoch
+from textclf.settings import (
+    Settings,
+    colours_are_wanted,
+    read_source_date_epoch,
+    traces_are_wanted,
+)
 
 
 def test_nothing_set_gives_the_defaults() -> None:
@@ -83,3 +88,57 @@ def test_metrics_ask_for_no_key_that_nobody_has() -> None:
     ).metrics_key
     with pytest.raises(SettingsError, match="TEXTCLF_METRICS_KEY: there are no keys; set"):
         Settings.from_environment({"TEXTCLF_METRICS_KEY": "true"})
+
+
+@pytest.mark.parametrize(
+    ("environ", "expected"),
+    [
+        ({}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://collector:4318"}, True),
+        ({"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://collector/v1/traces"}, True),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": " "}, False),
+        ({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_SDK_DISABLED": "true"}, False),
+        ({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", "OTEL_TRACES_EXPORTER": "none"}, False),
+    ],
+    ids=["nothing", "endpoint", "of traces", "blank", "no endpoint", "disabled", "no exporter"],
+)
+def test_traces_are_sent_where_the_standard_variables_say(
+    environ: dict[str, str], expected: bool
+) -> None:
+    """Without a receiver there are none."""
+    assert traces_are_wanted(environ) is expected
+
+
+def test_variables_of_traces_are_refused_rather_than_passed_over() -> None:
+    """Each is named, and no value is shown: an endpoint may have a password in it."""
+    environ = {
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "user:secret@collector:4317",
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT": "https://collector",
+        "OTEL_EXPORTER_OTLP_PROTOCOL": "grpc",
+        "OTEL_TRACES_EXPORTER": "zipkin",
+        "OTEL_TRACES_SAMPLER": "traceidratios",
+        "OTEL_TRACES_SAMPLER_ARG": "1.1",
+    }
+
+    with pytest.raises(SettingsError) as refusal:
+        traces_are_wanted(environ)
+
+    named = [fault.split(":")[0] for fault in str(refusal.value).split("; ")]
+    assert sorted(named) == sorted(environ.keys() - {"OTEL_EXPORTER_OTLP_TRACES_ENDPOINT"})
+    assert "secret" not in str(refusal.value)
+
+
+@pytest.mark.parametrize("value", ["0", "0.0", ".5", "0.001", "1", "1.0"])
+def test_a_share_of_traces_is_any_from_0_to_1(value: str) -> None:
+    """OpenTelemetry's SDK reads these alike."""
+    environ = {"OTEL_TRACES_SAMPLER": "parentbased_traceidratio", "OTEL_TRACES_SAMPLER_ARG": value}
+
+    assert traces_are_wanted({"OTEL_EXPORTER_OTLP_ENDPOINT": "http://c", **environ})
+
+
+def test_no_color() -> None:
+    """Any value refuses colours, an empty one does not."""
+    assert colours_are_wanted({})
+    assert colours_are_wanted({"NO_COLOR": ""})
+    assert not colours_are_wanted({"NO_COLOR": "0"})

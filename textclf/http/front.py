@@ -23,7 +23,7 @@ from textclf.errors import (
     RequestError,
     UnsupportedMediaTypeError,
 )
-from textclf.http import endpoints
+from textclf.http import endpoints, inference_protocol
 from textclf.http.body import read_body
 from textclf.http.exchange import Exchange
 from textclf.http.keys import KeyRing
@@ -63,6 +63,7 @@ class FrontDoor:
                 ),
                 Route(name="/readyz", handler=self._delegate_once_ready),
                 Route(name="/metrics", handler=_metrics),
+                *inference_protocol.routes(lifecycle),
             ]
         )
 

@@ -81,10 +81,11 @@ def parse_request(model: type[_Request], body: bytes) -> _Request:
     try:
         return model.model_validate(content)
     except ValidationError as exc:
-        raise _to_invalid_request(exc) from None
+        raise to_invalid_request(exc) from None
 
 
-def _to_invalid_request(exc: ValidationError) -> InvalidRequestError:
+def to_invalid_request(exc: ValidationError) -> InvalidRequestError:
+    """Translate what pydantic found; nothing of the input is in it."""
     count = exc.error_count()
     if count > MAX_FAULTS:
         return InvalidRequestError(f"{count} faults in the body", faults=[_TOO_MANY])

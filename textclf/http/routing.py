@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 JSON = "application/json"
 READING = ("GET", "HEAD")
-Parameters = Mapping[str, str]
+Parameters = Mapping[str, str | None]
 _NO_PARAMETERS: Parameters = {}
 
 

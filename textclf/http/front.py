@@ -125,6 +125,7 @@ class FrontDoor:
             self._keys.check(exchange.header(b"authorization") or "")
         self._lifecycle.require_ready()  # no body is read for nothing
         _require_media_type(exchange.header(b"content-type"), route.media_types)
+        _require_plain(exchange.header(b"content-encoding"))
         with Patience(exchange.receive, self._settings.request_timeout_seconds) as patience:
             body = await read_body(
                 exchange.receive,
@@ -170,6 +171,14 @@ def _require_media_type(content_type: str | None, media_types: tuple[str, ...]) 
         return
     if content_type.partition(";")[0].strip().lower() not in media_types:
         raise _unsupported(media_types)
+
+
+def _require_plain(content_encoding: str | None) -> None:
+    """Refuse a body that is compressed: little of it could be more than may be read."""
+    if content_encoding not in {None, "identity"}:
+        raise UnsupportedMediaTypeError(
+            "send the body without Content-Encoding", headers={"Accept-Encoding": "identity"}
+        )
 
 
 def _unsupported(media_types: tuple[str, ...]) -> UnsupportedMediaTypeError:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -17,9 +18,9 @@ from textclf.description import SCORE_TOLERANCE, ClassifierDescription, GoldenEx
 from textclf.engine import Engine, QueueLimits, Scores
 from textclf.errors import GoldenMismatchError
 from textclf.inference import Graph
+from textclf.metrics import Stages, metrics
 from textclf.schema import MAX_TEXTS, Prediction
 from textclf.settings import Settings
-from textclf.telemetry import metrics
 from textclf.tokenization import Tokenizer
 from textclf.tuning import Tuning, read_tuning, this_machine, tune, write_tuning
 
@@ -106,21 +107,27 @@ class Classifier:
             limits=options.queue,
         )
 
-    async def classify(self, texts: Sequence[str]) -> list[Prediction]:
+    async def classify(
+        self, texts: Sequence[str], stages: Stages | None = None
+    ) -> list[Prediction]:
         """Return one prediction per text, in order.
 
         An answer does not depend on the other texts. Cancelling drops what has not started.
+
+        Args:
+            texts: At least one.
+            stages: Told what the model did for them; of cached answers it did nothing.
 
         Raises:
             QueueFullError: Too many texts are waiting.
             InferenceError: The graph fails on one of these texts.
         """
         if not self._cache.most:
-            return await self._classify(texts)
+            return await self._classify(texts, stages)
         known = {text: answer for text in texts if (answer := self._cache.get(text))}
         metrics().cached_texts.inc(sum(text in known for text in texts))
         if unknown := [text for text in dict.fromkeys(texts) if text not in known]:
-            for text, answer in zip(unknown, await self._classify(unknown), strict=True):
+            for text, answer in zip(unknown, await self._classify(unknown, stages), strict=True):
                 known[text] = answer
                 self._cache.put(text, answer)
         return [known[text] for text in texts]
@@ -137,6 +144,16 @@ class Classifier:
         golden = self.artifact.golden
         requests = [golden[i : i + MAX_TEXTS] for i in range(0, len(golden), MAX_TEXTS)]
         requests += [(example,) for example in golden[:: -(-len(golden) // alone)]]
+        await self.replay(requests)
+
+    async def replay(self, requests: Iterable[Sequence[GoldenExample]]) -> None:
+        """Check the answers to golden texts; those of a request are asked for together.
+
+        Raises:
+            GoldenMismatchError: Names the texts that got another answer, and by how much.
+            QueueFullError: Too many texts are waiting.
+            InferenceError: The graph fails on one of these texts.
+        """
         replayed = [
             (example, prediction)
             for examples in requests
@@ -174,13 +191,20 @@ class Classifier:
             write_tuning(options.tuning_file, machine, tuning)
         return tuning
 
-    async def _classify(self, texts: Sequence[str]) -> list[Prediction]:
+    async def _classify(
+        self, texts: Sequence[str], stages: Stages | None = None
+    ) -> list[Prediction]:
+        stages = stages or Stages()
         with self._engine.places(len(texts)):
+            stages.began = time.perf_counter()
             if sum(map(len, texts)) <= _INLINE_CHARACTERS:
                 tokenized = self._tokenizer.encode(texts)
             else:
                 tokenized = await asyncio.to_thread(self._tokenizer.encode, texts)
-            scores = await self._engine.scores([text.input_ids for text in tokenized])
+            input_ids = [text.input_ids for text in tokenized]
+            stages.tokens = [len(ids) for ids in input_ids]
+            stages.tokenised = time.perf_counter()
+            scores = await self._engine.scores(input_ids, stages)
         return [
             self._prediction(row, truncated=text.truncated)
             for row, text in zip(scores, tokenized, strict=True)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -24,7 +25,7 @@ from numpy.typing import NDArray
 from textclf.batching import BatchQueue
 from textclf.errors import InferenceError, QueueFullError
 from textclf.inference import Graph
-from textclf.telemetry import metrics
+from textclf.metrics import Stages, metrics
 
 Scores = NDArray[np.float32]
 _CLOSED = "the service is shutting down"
@@ -53,6 +54,7 @@ class _Call:
     answered: asyncio.Future[None]
     scores: list[Scores]
     missing: int
+    stages: Stages
     error: InferenceError | None = None
 
     def finish(self) -> None:
@@ -117,6 +119,7 @@ class Engine:
         self._texts = 0
         self._tokens = 0
         self._state = _State()
+        metrics().gathered.look(self, self._show_queue)
         self._threads = [
             threading.Thread(target=self._work, name=f"inference-{number}", daemon=True)
             for number in range(threads)
@@ -139,13 +142,16 @@ class Engine:
         finally:
             self._texts -= texts
 
-    async def scores(self, texts: Sequence[Sequence[int]]) -> list[Scores]:
+    async def scores(
+        self, texts: Sequence[Sequence[int]], stages: Stages | None = None
+    ) -> list[Scores]:
         """Return the scores of each text, each of shape ``(labels,)``, in order.
 
         Cancelling drops what has not started.
 
         Args:
             texts: The input_ids of each; at least one. They have their places.
+            stages: Told when they are run and when all are done.
 
         Raises:
             QueueFullError: Too many tokens are waiting.
@@ -156,7 +162,8 @@ class Engine:
             raise self._full(f"{self._tokens} tokens")
         self._tokens += tokens
         loop = asyncio.get_running_loop()
-        call = _Call(loop, loop.create_future(), [_NONE] * len(texts), len(texts))
+        answered = loop.create_future()
+        call = _Call(loop, answered, [_NONE] * len(texts), len(texts), stages or Stages())
         tickets: list[int] = []
         try:
             with self._state.changed:
@@ -180,12 +187,20 @@ class Engine:
             self._state.changed.notify_all()
         for thread in self._threads:
             thread.join()
+        metrics().gathered.forget(self)
         left: dict[_Call, None] = {}
         while texts := self._queue.take():  # nothing is put any more
             left |= {text.call: None for text in texts}
         for call in left:
             call.error = InferenceError(_CLOSED)
         _deliver(list(left))
+
+    def _show_queue(self) -> None:
+        own = metrics()
+        own.queue_texts.set(self._texts)
+        own.queue_tokens.set(self._tokens)
+        own.queue_texts_limit.set(self._limits.texts)
+        own.queue_tokens_limit.set(self._limits.tokens)
 
     def _full(self, what: str) -> QueueFullError:
         length = ceil(self._tokens / max(self._texts, 1))
@@ -202,7 +217,7 @@ class Engine:
             following, finished = self._exchange(batch)
             _deliver(finished)
             try:
-                _count(batch.texts)
+                metrics().gathered.batch([len(text.input_ids) for text in batch.texts])
             except Exception:  # what was answered is not lost for a count
                 _LOGGER.exception("cannot count a batch")
             batch = following or self._wait()
@@ -226,6 +241,9 @@ class Engine:
             for text in done.texts:
                 text.call.missing -= 1
             finished = {text.call: None for text in done.texts if not text.call.missing}
+            now = time.perf_counter()
+            for call in finished:
+                call.stages.answered = now
             return None if self._state.closed else self._take(), list(finished)
 
     def _take(self) -> _Batch | None:
@@ -233,6 +251,9 @@ class Engine:
         texts = self._queue.take(state.idle)
         if not texts:
             return None
+        now = time.perf_counter()
+        for text in texts:
+            text.call.stages.taken = text.call.stages.taken or now
         alone = len(texts) == 1 and not state.running and not self._queue
         state.running += 1
         return _Batch(texts, self._wide if alone and self._wide else self._graph)
@@ -267,11 +288,3 @@ def _deliver(calls: Sequence[_Call]) -> None:
 def _finish(calls: Sequence[_Call]) -> None:
     for call in calls:
         call.finish()
-
-
-def _count(texts: Sequence[_Text]) -> None:
-    lengths = [len(text.input_ids) for text in texts]
-    metrics().batch_texts.observe(len(lengths))
-    metrics().tokens.inc(sum(lengths))
-    if padding := len(lengths) * max(lengths) - sum(lengths):
-        metrics().padding_tokens.inc(padding)

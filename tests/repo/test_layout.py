@@ -13,7 +13,10 @@ from tests.http.serving import PROJECT
 
 # A module imports only from lines above its own; modules of one package import each other.
 ORDER = (
-    ("", "errors", "schema", "description", "cost", "cpus", "telemetry", "termination"),
+    ("", "errors", "schema", "description", "cost", "cpus", "termination"),
+    ("logs", "gathering", "process"),
+    ("metrics",),
+    ("telemetry",),
     ("settings", "batching", "tables", "labels", "golden", "graph_signature"),
     ("model_card",),
     ("artifact",),

@@ -18,6 +18,7 @@ from service import TextClassifier
 from textclf import telemetry
 from textclf.classifier import Classifier
 from textclf.http.lifecycle import Lifecycle
+from textclf.metrics import Stages
 from textclf.schema import Prediction, PredictResponse
 
 __all__ = ["FAULT_FILE", "TextClassifier"]
@@ -49,7 +50,7 @@ class Faulty:
         """Be the classifier in all else."""
         return getattr(self._classifier, name)
 
-    async def classify(self, texts: Sequence[str]) -> list[Prediction]:
+    async def classify(self, texts: Sequence[str], stages: Stages) -> list[Prediction]:
         """Classify, or not, or wrongly."""
         fault = planted()
         began = time.perf_counter()
@@ -61,7 +62,7 @@ class Faulty:
             Faulty.requests += 1
             if Faulty.requests > _LIVES_FOR:
                 os._exit(1)
-        predictions = await self._classifier.classify(texts)
+        predictions = await self._classifier.classify(texts, stages)
         if fault == "slow":
             await asyncio.sleep(_SLOWER_BY * (time.perf_counter() - began))
         return [self._distort(prediction, fault) for prediction in predictions]

@@ -153,8 +153,8 @@ def test_count_that_fails_loses_no_answer(monkeypatch: pytest.MonkeyPatch) -> No
     def fail() -> None:
         raise OSError(28, "no space left")
 
-    monkeypatch.setattr("textclf.engine.metrics", fail)
-    with engine(Echo(), threads=1) as running:
+    with engine(Echo(), threads=1) as running, monkeypatch.context() as patch:
+        patch.setattr("textclf.engine.metrics", fail)
         for _ in range(2):
             assert len(asyncio.run(ask(running, [[1]]))) == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from textclf.http.lifecycle import Lifecycle
+from textclf.metrics import Stages, metrics
 from textclf.schema import (
     ClassifyRequest,
     ClassifyResponse,
@@ -12,10 +13,11 @@ from textclf.schema import (
     PredictRequest,
     PredictResponse,
 )
-from textclf.telemetry import metrics
 
 
-async def predict(lifecycle: Lifecycle, request: PredictRequest) -> PredictResponse:
+async def predict(
+    lifecycle: Lifecycle, request: PredictRequest, stages: Stages | None = None
+) -> PredictResponse:
     """Say whether the text has the model's positive label.
 
     Raises:
@@ -23,11 +25,13 @@ async def predict(lifecycle: Lifecycle, request: PredictRequest) -> PredictRespo
         QueueFullError: Too many texts are waiting.
     """
     positive_label = lifecycle.require_ready().artifact.description.positive_label
-    (prediction,) = await _answer(lifecycle, request.root)
+    (prediction,) = await answer(lifecycle, request.root, stages)
     return PredictResponse(positive=prediction.label == positive_label)
 
 
-async def classify(lifecycle: Lifecycle, request: ClassifyRequest) -> ClassifyResponse:
+async def classify(
+    lifecycle: Lifecycle, request: ClassifyRequest, stages: Stages | None = None
+) -> ClassifyResponse:
     """Return one prediction per text, in order.
 
     Raises:
@@ -35,16 +39,22 @@ async def classify(lifecycle: Lifecycle, request: ClassifyRequest) -> ClassifyRe
         QueueFullError: Too many texts are waiting.
     """
     return ClassifyResponse(
-        model=lifecycle.tag, predictions=await _answer(lifecycle, request.texts)
+        model=lifecycle.tag, predictions=await answer(lifecycle, request.texts, stages)
     )
 
 
-async def _answer(lifecycle: Lifecycle, texts: Sequence[str]) -> list[Prediction]:
-    counts = metrics()
-    with counts.requests_in_progress.track_inprogress():
-        predictions = await lifecycle.require_ready().classify(texts)
-    for prediction in predictions:
-        counts.predicted(prediction.label).inc()
-        if prediction.truncated:
-            counts.truncated_texts.inc()
+async def answer(
+    lifecycle: Lifecycle, texts: Sequence[str], stages: Stages | None = None
+) -> list[Prediction]:
+    """Return one prediction per text, in order, and count them.
+
+    Raises:
+        NotReadyError: The model is not ready, or the service is draining.
+        QueueFullError: Too many texts are waiting.
+    """
+    stages = stages or Stages()
+    counts = metrics().gathered
+    with counts.request():
+        predictions = await lifecycle.require_ready().classify(texts, stages)
+    counts.answer(predictions, stages)
     return predictions

@@ -23,7 +23,7 @@ from textclf.http.routing import (
     RouteTable,
     no_such_path,
 )
-from textclf.telemetry import metrics
+from textclf.metrics import Stages, metrics
 
 # BentoML's page asks a tag manager for scripts; nothing here reaches beyond the service.
 _PAGE_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
@@ -45,6 +45,7 @@ class Exchange:
         self._tag = lifecycle.tag
         self.route = NOWHERE
         self.parameters: Parameters = {}
+        self.stages = Stages()
         self._status = 0
         self._began = time.perf_counter()
 
@@ -81,6 +82,7 @@ class Exchange:
         """Send what the route makes of an error, unless an answer has begun."""
         if self._status:
             return
+        metrics().refusal(error.reason).inc()
         refusal = self.route.refusal(error, self.request_id)
         await self._transmit(refusal.status, refusal.media_type, refusal.body, error.headers)
 

@@ -31,6 +31,7 @@ from textclf.http.lifecycle import Lifecycle
 from textclf.http.patience import Patience
 from textclf.http.problems import fault_of_ours, parse_request
 from textclf.http.routing import JSON, Answer, Route, RouteTable
+from textclf.metrics import Stages
 from textclf.schema import ClassifyRequest, PredictRequest
 from textclf.settings import Settings
 
@@ -147,7 +148,7 @@ class FrontDoor:
         self,
         path: str,
         request: type[_Request],
-        endpoint: Callable[[Lifecycle, _Request], Awaitable[BaseModel]],
+        endpoint: Callable[[Lifecycle, _Request, Stages], Awaitable[BaseModel]],
     ) -> Route:
         async def handle(exchange: Exchange, body: bytes) -> Answer:
             try:
@@ -156,7 +157,7 @@ class FrontDoor:
                 if exchange.header(b"content-type") is not None:
                     raise
                 raise _unsupported((JSON,)) from exc
-            return Answer.of(await endpoint(self._lifecycle, parsed))
+            return Answer.of(await endpoint(self._lifecycle, parsed, exchange.stages))
 
         return Route(name=path, methods=("POST",), predicts=True, handler=handle)
 

@@ -14,7 +14,7 @@ from textclf import logs, telemetry
 from textclf.errors import SettingsError
 from textclf.http import endpoints
 from textclf.http.front import FrontDoor
-from textclf.http.keys import KeyRing
+from textclf.http.keys_file import KeysFile
 from textclf.http.lifecycle import Lifecycle
 from textclf.http.openapi import OpenApiDocument, build_openapi
 from textclf.schema import (
@@ -25,11 +25,12 @@ from textclf.schema import (
     PredictResponse,
     Text,
 )
-from textclf.settings import Settings, colours_are_wanted
+from textclf.settings import Settings, colours_are_wanted, read_workers_folder
 
 try:
     settings = Settings.from_environment()
-    keys = KeyRing.read(settings.api_keys_file) if settings.api_keys_file else None
+    path = settings.api_keys_file
+    keys = KeysFile(path, shared=read_workers_folder()) if path else None
 except SettingsError as exc:
     print(f"cannot start: {exc}", file=sys.stderr)  # noqa: T201 - there is no log yet
     raise SystemExit(SettingsError.exit_code) from None

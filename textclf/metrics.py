@@ -65,6 +65,16 @@ class Metrics:
             "Requests that got no answer they asked for.",
             ["reason"],
         )
+        self.key_requests = Counter(
+            "textclf_key_requests_total",
+            "Answered requests by the name of their key, as the keys file has it.",
+            ["key", "status"],
+        )
+        self.keys_file_broken = Gauge(
+            "textclf_keys_file_broken",
+            "Whether the keys file cannot be used, so that the keys of before are in force.",
+            multiprocess_mode="livemax",
+        )
         self.requests_in_progress = Gauge(
             "textclf_requests_in_progress",
             "Requests whose texts are waiting or running.",
@@ -181,6 +191,11 @@ class Metrics:
     def refusal(self, reason: str) -> Counter:
         """Return the count of requests refused for a reason."""
         return self.refused.labels(reason)
+
+    @functools.cache  # noqa: B019
+    def key_answered(self, key: str, status: int) -> Counter:
+        """Return the count of requests with a key of this name."""
+        return self.key_requests.labels(key, str(status))
 
     @functools.cache  # noqa: B019
     def answered(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:

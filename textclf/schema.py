@@ -42,6 +42,11 @@ class PredictRequest(RootModel[Annotated[list[Text], Field(min_length=1, max_len
         json_schema_extra={"example": ["MLOps is critical for robustness"]},
     )
 
+    @property
+    def texts(self) -> list[str]:
+        """The texts, as the other request has them."""
+        return self.root
+
 
 class PredictResponse(_Strict):
     """Whether the text has the model's positive label: the original service's contract."""

@@ -25,12 +25,19 @@ from textclf.schema import (
     PredictResponse,
     Text,
 )
-from textclf.settings import Settings, colours_are_wanted, read_workers_folder
+from textclf.settings import (
+    Settings,
+    colours_are_wanted,
+    read_workers_folder,
+    traces_are_wanted,
+)
+from textclf.tracing import Tracer
 
 try:
-    settings = Settings.from_environment()
+    settings = Settings.from_environment(readers={"api_keys_file": KeysFile})
     path = settings.api_keys_file
     keys = KeysFile(path, shared=read_workers_folder()) if path else None
+    is_traced = traces_are_wanted()
 except SettingsError as exc:
     print(f"cannot start: {exc}", file=sys.stderr)  # noqa: T201 - there is no log yet
     raise SystemExit(SettingsError.exit_code) from None
@@ -45,8 +52,19 @@ class FrontedService(bentoml.Service[Any]):
 
     def to_asgi(self, is_main: bool = True) -> ASGIApp:
         """Return the application that every request goes to."""
+        from textclf.http.connections import (  # noqa: PLC0415 - BentoML's arbiter serves nothing
+            ConnectionLimits,
+            limit_connections,
+        )
+
         lifecycle.read_ahead()
-        return FrontDoor(super().to_asgi(is_main=is_main), lifecycle, settings, keys)
+        limit_connections(
+            ConnectionLimits(
+                connections=settings.max_connections, read_seconds=settings.read_timeout_seconds
+            )
+        )
+        tracer = Tracer.open() if is_traced else None
+        return FrontDoor(super().to_asgi(is_main=is_main), lifecycle, settings, keys, tracer)
 
     @property
     def openapi_spec(self) -> OpenApiDocument:

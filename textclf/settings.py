@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 
@@ -21,6 +21,7 @@ from pydantic import (
 from textclf.errors import SettingsError
 from textclf.schema import MAX_TEXTS
 
+Readers = Mapping[str, Callable[[Path], object]]
 PREFIX = "TEXTCLF_"
 _AZURE_CREDENTIALS = "AZURE_CREDENTIALS"
 _KUBECONFIG_CONTENT = "KUBECONFIG_CONTENT"
@@ -77,8 +78,22 @@ class Settings(BaseModel):
         int, Field(ge=MAX_TEXTS, description="Most texts waiting or running; beyond it 429.")
     ] = 1024
     max_queue_tokens: Annotated[
-        int, Field(ge=1, description="Most tokens waiting or running; beyond it 429.")
+        int,
+        Field(
+            ge=1,
+            validate_default=True,  # against the size of a batch
+            description="Most tokens waiting or running; beyond it 429.",
+        ),
     ] = 65_536
+    max_queue_seconds: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=60,
+            description="Longest wait that is let begin, as predicted from what waits and how fast "
+            "it goes; beyond it 429.",
+        ),
+    ] = 5.0
     cache_texts: Annotated[
         int,
         Field(ge=0, description="How many answers are kept for texts that come again; 0: none."),
@@ -93,6 +108,23 @@ class Settings(BaseModel):
     request_timeout_seconds: Annotated[
         float, Field(gt=0, le=60, description="Longest wait for an answer; beyond it 504.")
     ] = 30.0
+    read_timeout_seconds: Annotated[
+        float,
+        Field(
+            gt=0,
+            le=60,
+            description="Longest time for the head of a request to come, and for its body; beyond "
+            "it 408.",
+        ),
+    ] = 10.0
+    max_connections: Annotated[
+        int,
+        Field(
+            ge=1,
+            description="Most connections of a worker; whoever waited longest makes room for "
+            "another.",
+        ),
+    ] = 4096
     drain_seconds: Annotated[
         float,
         Field(ge=0, le=300, description="After SIGTERM: how long new requests still get a 503."),
@@ -124,6 +156,24 @@ class Settings(BaseModel):
         Field(description="How a line is written; auto: text on a terminal, JSON elsewhere."),
     ] = "auto"
 
+    @field_validator("max_queue_tokens")
+    @classmethod
+    def _holds_a_batch(cls, most: int, others: ValidationInfo) -> int:
+        batch = others.data.get("max_batch_tokens", 0)
+        if batch > most:
+            raise ValueError(
+                f"less than a batch; make it at least {batch}, TEXTCLF_MAX_BATCH_TOKENS"
+            )
+        return most
+
+    @field_validator("tuning_file")
+    @classmethod
+    def _can_be_kept(cls, path: Path | None) -> Path | None:
+        """Refuse a file that could not be written, before a model was measured for nothing."""
+        if path is not None and (path.is_dir() or not os.access(path.parent, os.W_OK | os.X_OK)):
+            raise ValueError(f"cannot write {path}; name a file in a folder that may be written")
+        return path
+
     @field_validator("metrics_key")
     @classmethod
     def _needs_keys(cls, asked_for: bool, others: ValidationInfo) -> bool:
@@ -132,24 +182,45 @@ class Settings(BaseModel):
         return asked_for
 
     @classmethod
-    def from_environment(cls, environ: Mapping[str, str] = os.environ) -> Self:
+    def from_environment(
+        cls, environ: Mapping[str, str] = os.environ, *, readers: Readers | None = None
+    ) -> Self:
         """Read every ``TEXTCLF_*`` variable.
 
+        Args:
+            environ: The variables.
+            readers: What can read the files that fields name, and refuses those it cannot.
+
         Raises:
-            SettingsError: Names every variable that is unknown or out of range, all at once.
+            SettingsError: Names all at once: every variable that is unknown, out of range or at
+                odds with another, and what is wrong with a file or in OpenTelemetry's variables.
         """
         given = {
             name: value
             for name, value in environ.items()
             if name.startswith(PREFIX) and name not in _NOT_SETTINGS and value
         }
+        fields = {name.removeprefix(PREFIX).lower(): value for name, value in given.items()}
+        faults = []
         try:
-            return cls.model_validate(
-                {name.removeprefix(PREFIX).lower(): value for name, value in given.items()}
-            )
+            settings = cls.model_validate(fields)
         except ValidationError as exc:
             faults = [_describe(str(e["loc"][0]), e["type"], e["msg"]) for e in exc.errors()]
-            raise SettingsError("; ".join(faults)) from exc
+        for field, read in (readers or {}).items():
+            if field in fields:
+                faults += _faults_of(lambda read=read, field=field: read(Path(fields[field])))  # type: ignore[misc]
+        faults += _faults_of(lambda: traces_are_wanted(environ))
+        if faults:
+            raise SettingsError("; ".join(faults))
+        return settings
+
+
+def _faults_of(work: Callable[[], object]) -> list[str]:
+    try:
+        work()
+    except SettingsError as exc:
+        return [str(exc)]
+    return []
 
 
 def colours_are_wanted(environ: Mapping[str, str] = os.environ) -> bool:

@@ -16,7 +16,7 @@ from typing import TypeVar
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from textclf import telemetry
+from textclf import logs, telemetry
 from textclf.errors import (
     MalformedRequestError,
     NotFoundError,
@@ -24,21 +24,21 @@ from textclf.errors import (
     UnsupportedMediaTypeError,
 )
 from textclf.http import endpoints, inference_protocol
-from textclf.http.body import read_body
-from textclf.http.exchange import Exchange
-from textclf.http.keys import KeyRing
+from textclf.http.companions import Companions
+from textclf.http.exchange import ASSETS, Exchange
+from textclf.http.keys_file import KeysFile
 from textclf.http.lifecycle import Lifecycle
-from textclf.http.patience import Patience
+from textclf.http.patience import Patience, read_timeout
 from textclf.http.problems import fault_of_ours, parse_request
 from textclf.http.routing import JSON, Answer, Route, RouteTable
 from textclf.metrics import Stages
 from textclf.schema import ClassifyRequest, PredictRequest
 from textclf.settings import Settings
+from textclf.tracing import Tracer
 
-_Request = TypeVar("_Request", bound=BaseModel)
+_Request = TypeVar("_Request", bound=PredictRequest | ClassifyRequest)
 
 _DELEGATED = ("/", "/livez", "/healthz", "/docs.json", "/schema.json")
-_ASSETS = "/static_content"
 _LOGGER = logging.getLogger("textclf.front")
 
 
@@ -46,24 +46,31 @@ class FrontDoor:
     """Serves the predicting routes and delegates the others to ``app``."""
 
     def __init__(
-        self, app: ASGIApp, lifecycle: Lifecycle, settings: Settings, keys: KeyRing | None = None
+        self,
+        app: ASGIApp,
+        lifecycle: Lifecycle,
+        settings: Settings,
+        keys: KeysFile | None = None,
+        tracer: Tracer | None = None,
     ) -> None:
         self._app = app
         self._lifecycle = lifecycle
+        self._tracer = tracer
         self._settings = settings
-        self._keys = keys
+        self._keys = keys.ring if keys else None
+        self._companions = Companions(settings, keys)
         self._routes = RouteTable(
             [
                 self._predicting("/predict", PredictRequest, endpoints.predict),
                 self._predicting("/classify", ClassifyRequest, endpoints.classify),
                 *(Route(name=path, handler=self._delegate) for path in _DELEGATED),
                 Route(
-                    name=_ASSETS,
-                    pattern=re.compile(rf"{_ASSETS}/.*", re.DOTALL),
+                    name=ASSETS,
+                    pattern=re.compile(rf"{ASSETS}/.*", re.DOTALL),
                     handler=self._delegate,
                 ),
                 Route(name="/readyz", handler=self._delegate_once_ready),
-                Route(name="/metrics", handler=_metrics),
+                Route(name="/metrics", handler=self._metrics),
                 *inference_protocol.routes(lifecycle),
             ]
         )
@@ -82,12 +89,17 @@ class FrontDoor:
             message = await receive()
             if message["type"] == "lifespan.startup":
                 self._lifecycle.start()
+                self._companions.start()
             return message
 
         try:
             await self._app(scope, receive_and_load, send)
         finally:
+            await self._companions.stop()
             await self._lifecycle.close()
+            if self._tracer is not None:
+                await self._tracer.close()
+            logs.flush()  # the server ends by the signal that it got
 
     async def _serve(self, exchange: Exchange) -> None:
         try:
@@ -98,7 +110,7 @@ class FrontDoor:
             _LOGGER.exception("a fault of ours", extra={"request_id": exchange.request_id})
             await exchange.refuse(fault_of_ours())
         finally:
-            exchange.record()
+            exchange.record(self._tracer)
 
     async def _refuse_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a handshake with a problem.
@@ -123,26 +135,34 @@ class FrontDoor:
 
     async def _predict(self, route: Route, exchange: Exchange) -> Answer | None:
         if self._keys is not None:
-            self._keys.check(exchange.header(b"authorization") or "")
+            exchange.caller = self._keys.check(exchange.header(b"authorization") or "")
+            self._keys.let_in(exchange.caller)
         self._lifecycle.require_ready()  # no body is read for nothing
         _require_media_type(exchange.header(b"content-type"), route.media_types)
         _require_plain(exchange.header(b"content-encoding"))
-        with Patience(exchange.receive, self._settings.request_timeout_seconds) as patience:
-            body = await read_body(
-                exchange.receive,
-                declared=exchange.header(b"content-length") or "",
-                max_bytes=self._settings.max_body_bytes,
-            )
+        settings = self._settings
+        seconds = read_timeout(
+            exchange.header(b"x-request-timeout-ms"), settings.request_timeout_seconds
+        )
+        with Patience(exchange.receive, seconds, settings.read_timeout_seconds) as patience:
+            body = await exchange.read_body(settings.max_body_bytes)
             patience.watch()
             return await route.handler(exchange, body)
 
     async def _delegate(self, exchange: Exchange, _body: bytes) -> None:
-        await self._app(exchange.delegated_scope(), exchange.receive, exchange.relay)
+        await self._app(exchange.delegated_scope(), exchange.delegated_receive, exchange.relay)
         await exchange.refuse(fault_of_ours())  # unless an answer was sent
 
     async def _delegate_once_ready(self, exchange: Exchange, body: bytes) -> None:
         self._lifecycle.require_ready()
         await self._delegate(exchange, body)
+
+    async def _metrics(self, exchange: Exchange, _body: bytes) -> Answer:
+        if self._settings.metrics_port:
+            raise NotFoundError("metrics are served on a port of their own")
+        if self._keys is not None and self._settings.metrics_key:
+            exchange.caller = self._keys.check(exchange.header(b"authorization") or "")
+        return Answer(*await asyncio.to_thread(telemetry.render_metrics))
 
     def _predicting(
         self,
@@ -157,13 +177,10 @@ class FrontDoor:
                 if exchange.header(b"content-type") is not None:
                     raise
                 raise _unsupported((JSON,)) from exc
+            exchange.charge(len(parsed.texts))
             return Answer.of(await endpoint(self._lifecycle, parsed, exchange.stages))
 
         return Route(name=path, methods=("POST",), predicts=True, handler=handle)
-
-
-async def _metrics(_exchange: Exchange, _body: bytes) -> Answer:
-    return Answer(*await asyncio.to_thread(telemetry.render_metrics))
 
 
 def _require_media_type(content_type: str | None, media_types: tuple[str, ...]) -> None:

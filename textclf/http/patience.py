@@ -3,15 +3,44 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import time
 from types import TracebackType
 from typing import Self
 
 from starlette.types import Message, Receive
 
-from textclf.errors import ClientGoneError, DeadlineExceededError, RequestError
+from textclf.deadline import DEADLINE
+from textclf.errors import (
+    ClientGoneError,
+    DeadlineExceededError,
+    MalformedRequestError,
+    RequestError,
+    RequestTimeoutError,
+)
+
+TIMEOUT_FIELD = "X-Request-Timeout-Ms"
 
 # Most answers are there sooner, and to watch a client costs more than to answer from what is known.
 _WATCH_AFTER_SECONDS = 0.05
+
+
+def read_timeout(given: str | None, most_seconds: float) -> float:
+    """Return the seconds that a client gives an answer, from its ``X-Request-Timeout-Ms``.
+
+    Args:
+        given: The value of the field, if it was sent.
+        most_seconds: What an answer is given anyway.
+
+    Raises:
+        MalformedRequestError: It is no whole number of milliseconds, or more than that.
+    """
+    if given is None:
+        return most_seconds
+    most = int(most_seconds * 1000)
+    if not (given.isascii() and given.isdigit() and len(given) < 10 and 1 <= int(given) <= most):
+        raise MalformedRequestError(f"{TIMEOUT_FIELD} has to be a whole number from 1 to {most}")
+    return int(given) / 1000
 
 
 class Patience:
@@ -22,12 +51,21 @@ class Patience:
 
     Raises:
         DeadlineExceededError: On leaving, if the time is over.
+        RequestTimeoutError: On leaving, if the body took too long.
         ClientGoneError: On leaving, if the client went away.
     """
 
-    def __init__(self, receive: Receive, seconds: float) -> None:
+    def __init__(self, receive: Receive, seconds: float, body_seconds: float = math.inf) -> None:
+        """Prepare to wait.
+
+        Args:
+            receive: Tells when the client left.
+            seconds: For the answer, from now on.
+            body_seconds: For the request's body, until ``watch`` is called.
+        """
         self._receive = receive
         self._seconds = seconds
+        self._body_seconds = body_seconds
         self._loop = asyncio.get_running_loop()
         self._watched = False
         self._watcher: asyncio.Task[Message] | None = None
@@ -36,7 +74,10 @@ class Patience:
     def __enter__(self) -> Self:
         """Start the clock."""
         self._task = asyncio.current_task()
-        self._deadline = self._loop.time() + self._seconds
+        now = self._loop.time()
+        self._deadline = now + self._seconds
+        self._body_deadline = now + self._body_seconds
+        DEADLINE.set(time.monotonic() + self._seconds)
         first = min(_WATCH_AFTER_SECONDS, self._seconds)
         self._timer = self._loop.call_later(first, self._look)
         return self
@@ -64,19 +105,28 @@ class Patience:
                 del reason  # its traceback holds this frame: the cycle would keep the whole request
 
     def _look(self) -> None:
-        left = self._deadline - self._loop.time()
+        now = self._loop.time()
+        left = self._deadline - now
+        if not self._watched:
+            left = min(left, self._body_deadline - now)
         if left <= 0:
-            self._end(
-                DeadlineExceededError(
-                    f"no answer within {self._seconds:g} s; send fewer texts",
-                    headers={"Connection": "close"},  # its body may not have been read
-                )
-            )
+            self._end(self._too_late(now))
             return
         if self._watched and self._watcher is None:
             self._watcher = self._loop.create_task(self._disconnect())
         pause = left if self._watched else min(left, _WATCH_AFTER_SECONDS)
         self._timer = self._loop.call_later(pause, self._look)
+
+    def _too_late(self, now: float) -> RequestError:
+        close = {} if self._watched else {"Connection": "close"}  # more of its body may come
+        if now < self._deadline:
+            return RequestTimeoutError(
+                f"the body did not come within {self._body_seconds:g} s; send it faster",
+                headers=close,
+            )
+        return DeadlineExceededError(
+            f"no answer within {self._seconds:g} s; send fewer texts", headers=close
+        )
 
     async def _disconnect(self) -> Message:
         message = await self._receive()  # after the body nothing else can come

@@ -1,0 +1,273 @@
+"""Connections that harm nobody: uvicorn's, with limits on what comes before a request is one.
+
+::
+
+    accepted ──► waiting ──first byte──► head ──► request ──► answered ──► waiting …
+                    │                     │
+                    │ too long: closed    │ too long: 408, too large: 431
+                    └─ whoever waits longest makes room where there are too many
+
+The application sees a request only once its head is whole, so a client that sends one byte now and
+then, or none, would hold a connection for ever. What is refused here is handed to the application
+as a request that carries its refusal, so that it is answered, logged and counted like any other.
+
+Source: https://www.rfc-editor.org/rfc/rfc9112#section-9.5
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from collections import OrderedDict
+from dataclasses import dataclass
+from typing import Any
+
+from uvicorn.config import HTTP_PROTOCOLS, Config
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.server import ServerState
+
+from textclf.errors import (
+    HeadTooLargeError,
+    MalformedRequestError,
+    NotReadyError,
+    RequestError,
+    RequestTimeoutError,
+)
+from textclf.http.exchange import REFUSAL
+
+_MAX_HEAD_BYTES = 32_768
+_MAX_FIELDS = 100
+_SPARE_FILES = 128  # for the model, the log, metrics, what BentoML holds
+_CLOSE = {"Connection": "close"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConnectionLimits:
+    """What connections may take.
+
+    Attributes:
+        connections: Most at a time.
+        read_seconds: Longest time for a request's head, and for what a closing client reads.
+    """
+
+    connections: int
+    read_seconds: float
+
+
+def limit_connections(limits: ConnectionLimits) -> None:
+    """Have the uvicorn that is started next in this process hold its connections to limits.
+
+    BentoML starts it, and has no option for any of this; uvicorn looks its protocol up here.
+    """
+    files = _raise_open_files(limits.connections + _SPARE_FILES)
+    guard = Guard(max(1, files - _SPARE_FILES), limits.read_seconds)
+
+    def protocol(**options: Any) -> LimitedProtocol:
+        return LimitedProtocol(guard, **options)
+
+    HTTP_PROTOCOLS["auto"] = protocol  # type: ignore[assignment] # what is no name is taken itself
+
+
+def _raise_open_files(wanted: int) -> int:
+    """Let this process open so many files, or as many as it may; return how many it is."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY or soft >= wanted:
+        return wanted
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
+    return allowed
+
+
+class Guard:
+    """What the connections of one server share: how many there are, and who waits for whom."""
+
+    def __init__(self, connections: int, read_seconds: float) -> None:
+        self.read_seconds = read_seconds
+        self.waiting: OrderedDict[LimitedProtocol, None] = OrderedDict()
+        self._connections = connections
+        self._all: set[LimitedProtocol] = set()
+        self._sweeping: asyncio.TimerHandle | None = None
+
+    def admit(self, connection: LimitedProtocol) -> None:
+        """Take a connection; if that is one too many, the one that waited longest has to go."""
+        self._all.add(connection)
+        if len(self._all) > self._connections:
+            if not self.waiting:
+                detail = "too many connections are open; try again in a second"
+                connection.refuse(NotReadyError(detail, headers={"Retry-After": "1"}))
+                return
+            self.waiting.popitem(last=False)[0].let_go()
+        self.waiting[connection] = None
+        if self._sweeping is None:
+            self._sweep()
+
+    def forget(self, connection: LimitedProtocol) -> None:
+        """Count a connection no more."""
+        self._all.discard(connection)
+        self.waiting.pop(connection, None)
+
+    def _sweep(self) -> None:
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        for connection in tuple(self._all):
+            connection.heed_time(now)
+        self._sweeping = None
+        if self._all:
+            self._sweeping = loop.call_later(min(1.0, self.read_seconds / 4), self._sweep)
+
+
+class LimitedProtocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(
+        self,
+        guard: Guard,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        if config.server_header:  # what it runs on is nobody's business
+            config.server_header = False
+            config.encoded_headers = _without_server(config.encoded_headers)
+            server_state.default_headers = _without_server(server_state.default_headers)
+        self._guard = guard
+        self._in_head = False
+        self._head_bytes = 0  # at most: what came with the end of the request before counts too
+        self._since = 0.0
+        self._stuck_since = 0.0
+        self._refused = False
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        """Begin to wait for a request."""
+        super().connection_made(transport)
+        self._since = self.loop.time()
+        self._guard.admit(self)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection."""
+        self._guard.forget(self)
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Read on, unless the connection was refused."""
+        if self._refused:
+            return
+        self._head_bytes = len(data) + (self._head_bytes if self._in_head else 0)
+        super().data_received(data)
+        if self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
+            self.refuse(_head_too_large())
+
+    def handle_websocket_upgrade(self) -> None:
+        """Leave the connection to another protocol."""
+        self._guard.forget(self)
+        super().handle_websocket_upgrade()
+
+    def send_400_response(self, msg: str) -> None:
+        """Answer what is no HTTP in the form of every other refusal."""
+        self.refuse(MalformedRequestError(f"{msg[:-1].lower()}; send HTTP/1.1"))
+
+    def on_message_begin(self) -> None:
+        """Begin a head."""
+        super().on_message_begin()
+        self._in_head = True
+        self._since = self.loop.time()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a field, unless there are too many or it comes after the body."""
+        if self._in_head and len(self.headers) <= _MAX_FIELDS:
+            super().on_header(name, value)
+
+    def on_headers_complete(self) -> None:
+        """Hand the request to the application, which answers it or its refusal."""
+        self._in_head = False
+        self._guard.waiting.pop(self, None)
+        if len(self.headers) > _MAX_FIELDS or (
+            self._head_bytes > _MAX_HEAD_BYTES and self._head_size() > _MAX_HEAD_BYTES
+        ):
+            self.scope[REFUSAL] = _head_too_large()  # type: ignore[typeddict-unknown-key]
+        super().on_headers_complete()
+
+    def on_response_complete(self) -> None:
+        """Begin to wait for the next request, unless it is there already."""
+        super().on_response_complete()
+        if self.timeout_keep_alive_task is not None:
+            self._since = self.loop.time()
+            self._guard.waiting[self] = None
+
+    def heed_time(self, now: float) -> None:
+        """End a wait that takes too long: for a head, or for a client to read the end."""
+        limit = self._guard.read_seconds
+        if self.transport.is_closing() or self.flow.write_paused:
+            self._stuck_since = self._stuck_since or now
+            if now - self._stuck_since > limit:
+                self.transport.abort()
+            return
+        self._stuck_since = 0.0
+        # uvicorn sees to a connection that is idle after an answer, until a byte comes
+        idle = self.timeout_keep_alive_task is not None and not self._in_head
+        if self in self._guard.waiting and not idle and now - self._since > limit:
+            self.let_go()
+
+    def let_go(self) -> None:
+        """Close a connection that waits for a request, with a word if one has begun."""
+        self._guard.waiting.pop(self, None)
+        if self._in_head:
+            self.refuse(RequestTimeoutError("the head of the request took too long to come"))
+        else:
+            self.transport.close()
+
+    def refuse(self, error: RequestError) -> None:
+        """Answer with an error once what was asked before is answered, and close."""
+        self._refused = True
+        error.headers |= _CLOSE
+        last = self.cycle
+        busy = last is not None and not last.response_complete
+        if busy and last.more_body:  # its body will never be whole
+            if self.pipeline and self.pipeline[0][0] is last:
+                self.pipeline.popleft()
+            else:
+                last.disconnected = True
+                last.message_event.set()
+                busy = False
+        cycle = self.cycle = self._refused_cycle(error)
+        if busy:
+            self.pipeline.appendleft((cycle, self.app))
+        else:
+            self._start_asgi_task(cycle, self.app)
+
+    def _refused_cycle(self, error: RequestError) -> RequestResponseCycle:
+        self.on_message_begin()  # a scope of its own
+        self._in_head = False
+        self.scope |= {"method": "other", "path": "", "raw_path": b"", "query_string": b""}
+        self.scope[REFUSAL] = error  # type: ignore[typeddict-unknown-key]
+        cycle = RequestResponseCycle(
+            scope=self.scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=self.access_log,
+            default_headers=self.server_state.default_headers,
+            message_event=asyncio.Event(),
+            expect_100_continue=False,
+            keep_alive=False,
+            on_response=self.on_response_complete,
+        )
+        cycle.more_body = False
+        return cycle
+
+    def _head_size(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
+
+def _without_server(headers: list[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    return [field for field in headers if field[0] != b"server"]
+
+
+def _head_too_large() -> HeadTooLargeError:
+    return HeadTooLargeError(
+        f"the head is over {_MAX_HEAD_BYTES} bytes or {_MAX_FIELDS} fields; send less in it",
+        headers=dict(_CLOSE),
+    )

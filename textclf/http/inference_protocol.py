@@ -104,7 +104,8 @@ class _Protocol:
     async def infer(self, exchange: Exchange, body: bytes) -> Answer:
         self._served_model(exchange)
         request, texts = read_inference(body, exchange.header(_JSON_LENGTH))
-        found = await endpoints.classify(self._lifecycle, texts)
+        exchange.charge(len(texts.texts))
+        found = await endpoints.classify(self._lifecycle, texts, exchange.stages)
         return write_inference(request, found)
 
     def _served_model(self, exchange: Exchange) -> tuple[str, str]:

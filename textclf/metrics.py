@@ -46,6 +46,17 @@ class Stages:
     answered: float = 0.0
     tokens: Sequence[int] = ()
 
+    def periods(self, ended: float) -> Iterator[tuple[str, float, float]]:
+        """Yield each stage that was reached, its beginning and its end.
+
+        Args:
+            ended: When the request was over, which may have cut a stage off.
+        """
+        marks = (self.began, self.tokenised, self.taken, self.answered)
+        for name, start, end in zip(STAGES, marks[:-1], marks[1:], strict=True):
+            if start:
+                yield name, start, end or ended
+
 
 class Metrics:
     """The service's own metrics; every label has a bounded set of values."""

@@ -91,7 +91,7 @@ def test_the_log_is_one_json_object_a_line(service: Served, client: httpx.Client
     line = next(line for line in log.splitlines() if response.headers["x-request-id"] in line)
     entry = json.loads(line)
     assert (entry["route"], entry["status"]) == ("/predict", 200)
-    assert entry["milliseconds"] > 0
+    assert entry["total_ms"] > 0
 
 
 def test_metrics_have_bounded_labels(client: httpx.Client) -> None:

@@ -148,6 +148,9 @@ class Settings(BaseModel):
     metrics_key: Annotated[bool, Field(description="Whether `/metrics` asks for a key too.")] = (
         False
     )
+    ui: Annotated[
+        bool, Field(description="Whether `/ui`, the page to try the model from, is served.")
+    ] = True
     log_level: Annotated[
         Literal["DEBUG", "INFO", "WARNING", "ERROR"], Field(description="Least level logged.")
     ] = "INFO"

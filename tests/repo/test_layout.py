@@ -122,6 +122,7 @@ def test_a_bento_has_what_the_service_imports_and_nothing_else() -> None:
     assert set(described["include"]) == {
         "service.py",
         "textclf/**/*.py",
+        "textclf/http/ui/*",
         "requirements/serving.txt",
     }
     assert {name for name in names if not left_out.match_file(name)} == (

@@ -28,6 +28,7 @@ from textclf.http.companions import Companions
 from textclf.http.exchange import ASSETS, Exchange
 from textclf.http.keys_file import KeysFile
 from textclf.http.lifecycle import Lifecycle
+from textclf.http.page import page_routes
 from textclf.http.patience import Patience, read_timeout
 from textclf.http.problems import fault_of_ours, parse_request
 from textclf.http.routing import JSON, Answer, Route, RouteTable
@@ -70,6 +71,7 @@ class FrontDoor:
                     handler=self._delegate,
                 ),
                 Route(name="/readyz", handler=self._delegate_once_ready),
+                *(page_routes(lifecycle) if settings.ui else ()),
                 Route(name="/metrics", handler=self._metrics),
                 *inference_protocol.routes(lifecycle),
             ]

@@ -29,6 +29,7 @@ _MODEL = rf"models/[^/]+/[^/]+/({GRAPH}|{TOKENIZER}|{DESCRIPTION}|{GOLDEN}|{CARD
 _BENTO = re.compile(
     r"bento\.yaml|README\.md|apis/(openapi\.yaml|schema\.json)|env/docker/entrypoint\.sh|"
     r"src/(bentofile\.yaml|service\.py|requirements/serving\.txt|textclf/([a-z_0-9]+/)*\w+\.py|"
+    r"textclf/http/ui/\w+\.(css|html|js|svg)|"
     rf"textclf/golden_texts\.json)|models/[^/]+/latest|{_MODEL}"
 )
 # What a virtual environment has besides distributions, and how a user gets a name.

@@ -3,6 +3,7 @@
 ::
 
     starting ──► ready ──► draining
+        │          ▼          │
         └──────► failed ──────┘
 """
 
@@ -20,9 +21,12 @@ from importlib import import_module
 from types import FrameType
 from typing import TYPE_CHECKING, Literal
 
+import textclf
 from textclf import store
-from textclf.artifact import Artifact, read_artifact
+from textclf.artifact import GRAPH, Artifact, read_artifact
 from textclf.errors import NotReadyError, TextClassifierError
+from textclf.http import self_check
+from textclf.metrics import metrics
 from textclf.settings import Settings
 
 if TYPE_CHECKING:
@@ -37,7 +41,7 @@ _NOT_READY: dict[State, tuple[str, dict[str, str]]] = {
         {"Retry-After": "1"},
     ),
     "failed": (
-        "the model failed its checks at start-up; the service's log says how",
+        "the model failed its checks; the service's log says how",
         {"Retry-After": "60"},
     ),
     "draining": (
@@ -63,6 +67,7 @@ class Lifecycle:
         self._classifier: Classifier | None = None
         self._reading: Future[Artifact] | None = None
         self._loading: asyncio.Task[None] | None = None
+        self._watching: asyncio.Task[None] | None = None
 
     def require_ready(self) -> Classifier:
         """Return the classifier.
@@ -94,7 +99,7 @@ class Lifecycle:
         try:
             artifact = await asyncio.wrap_future(self._reading or self.read_ahead())
             self._classifier = await asyncio.to_thread(self._open, artifact)
-            await self._classifier.replay_golden()
+            await self_check.check(self._classifier.replay_golden())
         except TextClassifierError as exc:
             self._settle("failed")
             _LOGGER.error("not ready: %s", exc, extra={"model": self.tag})  # noqa: TRY400
@@ -104,18 +109,35 @@ class Lifecycle:
         else:
             _settle_memory()
             self._settle("ready")
+            self._watching = asyncio.create_task(self._watch(self._classifier))
             _LOGGER.info("ready", extra={"model": self.tag, **self._classifier.tuning.summary})
 
     async def close(self) -> None:
         """Let running batches end."""
-        if self._loading is not None:
-            self._loading.cancel()
+        for task in (self._loading, self._watching):
+            if task is not None:
+                task.cancel()
         if self._classifier is not None:
             await asyncio.to_thread(self._classifier.close)
+        metrics().gathered.write()
+
+    async def _watch(self, classifier: Classifier) -> None:
+        """Give no answers any more once they are wrong."""
+        try:
+            await self_check.watch(classifier)
+        except TextClassifierError as exc:
+            if self.state == "ready":
+                self._enter("failed")
+            _LOGGER.error("ready no more: %s", exc, extra={"model": self.tag})  # noqa: TRY400
 
     def _settle(self, state: State) -> None:
         if self.state == "starting":  # SIGTERM may have come first
-            self.state = state
+            self._enter(state)
+        metrics().gathered.write()
+
+    def _enter(self, state: State) -> None:
+        self.state = state
+        metrics().ready.set(state == "ready")
 
     def _read(self) -> Artifact:
         # Slow to import, and not wanted with the module: BentoML's arbiter, which answers nothing,
@@ -123,6 +145,13 @@ class Lifecycle:
         import_module("textclf.classifier")
         artifact = read_artifact(store.resolve(self._settings.model))
         self.tag = artifact.tag
+        metrics().serve(
+            artifact.description.labels,
+            model=artifact.tag,
+            version=textclf.__version__,
+            precision=artifact.description.precision.weights,
+            graph=artifact.description.files.get(GRAPH, "")[:12],
+        )
         return artifact
 
     def _open(self, artifact: Artifact) -> Classifier:
@@ -143,7 +172,7 @@ class Lifecycle:
                 stop(signal.SIGTERM, None)
 
         def drain() -> None:
-            self.state = "draining"
+            self._enter("draining")
             _LOGGER.info("draining", extra={"model": self.tag})
             loop.call_later(self._settings.drain_seconds, shut_down)
 

@@ -11,8 +11,10 @@ import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TypeVar
 
+from bentoml._internal import server
 from pydantic import BaseModel
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -67,7 +69,7 @@ class FrontDoor:
                 *(Route(name=path, handler=self._delegate) for path in _DELEGATED),
                 Route(
                     name=ASSETS,
-                    pattern=re.compile(rf"{ASSETS}/.*", re.DOTALL),
+                    pattern=_assets(),
                     handler=self._delegate,
                 ),
                 Route(name="/readyz", handler=self._delegate_once_ready),
@@ -138,8 +140,9 @@ class FrontDoor:
     async def _predict(self, route: Route, exchange: Exchange) -> Answer | None:
         if self._keys is not None:
             exchange.caller = self._keys.check(exchange.header(b"authorization") or "")
-            self._keys.let_in(exchange.caller)
         self._lifecycle.require_ready()  # no body is read for nothing
+        if self._keys is not None and exchange.caller is not None:
+            self._keys.let_in(exchange.caller)
         _require_media_type(exchange.header(b"content-type"), route.media_types)
         _require_plain(exchange.header(b"content-encoding"))
         settings = self._settings
@@ -183,6 +186,15 @@ class FrontDoor:
             return Answer.of(await endpoint(self._lifecycle, parsed, exchange.stages))
 
         return Route(name=path, methods=("POST",), predicts=True, handler=handle)
+
+
+def _assets() -> re.Pattern[str]:
+    """Return what matches BentoML's own files, which it counts by their paths, and nothing else.
+
+    Any other path below theirs would be a series of its metrics for ever.
+    """
+    folder = Path(server.__file__).parent / ASSETS.removeprefix("/")
+    return re.compile("|".join(re.escape(f"{ASSETS}/{file.name}") for file in folder.iterdir()))
 
 
 def _require_media_type(content_type: str | None, media_types: tuple[str, ...]) -> None:

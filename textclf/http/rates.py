@@ -96,7 +96,9 @@ class TokenBucket:
 
     def _take(self, tokens: int, *, least: int) -> None:
         rate, now = self._rate.texts_per_second, self._clock()
-        until_full = min(max(self._full_at[0] - now, 0.0), self._longest)
+        until_full = self._full_at[0] - now
+        if not 0 < until_full <= self._longest:
+            until_full = 0.0
         missing = least - (self._rate.burst_texts - until_full * rate)
         if missing > _ROUNDING:
             raise self._refusal(missing / rate)

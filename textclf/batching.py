@@ -46,11 +46,18 @@ class BatchLimits:
 
 
 class BatchQueue(Generic[Item]):
-    """Texts that wait to be run."""
+    """Texts that wait to be run.
+
+    Attributes:
+        limits: What a batch may be.
+        cost: What a batch costs.
+        work: Seconds that the texts would take by it, but for what their runs cost by themselves.
+    """
 
     def __init__(self, limits: BatchLimits, cost: CostModel = UNMEASURED) -> None:
         self.limits = limits
         self.cost = cost
+        self.work = 0.0
         self._waiting: OrderedDict[int, tuple[int, Item]] = OrderedDict()
         self._tickets = 0
 
@@ -62,6 +69,7 @@ class BatchQueue(Generic[Item]):
         """Let a text of ``length`` tokens wait; return the ticket it is known by."""
         self._tickets += 1
         self._waiting[self._tickets] = (length, item)
+        self.work += self.cost.text_seconds(length)
         return self._tickets
 
     def take(self, idle_threads: int = 0) -> list[Item]:
@@ -79,12 +87,20 @@ class BatchQueue(Generic[Item]):
         by_length = sorted((length, ticket) for ticket, (length, _) in reached)
         start = by_length.index((self._waiting[oldest][0], oldest))
         first, after = self._window([length for length, _ in by_length], start, most)
-        return [self._waiting.pop(ticket)[1] for _, ticket in reversed(by_length[first:after])]
+        taken = [self._pop(ticket) for _, ticket in reversed(by_length[first:after])]
+        return [item for _, item in taken]
 
     def discard(self, tickets: Iterable[int]) -> None:
         """Forget texts that nobody waits for any more; those already taken are not here."""
         for ticket in tickets:
-            self._waiting.pop(ticket, None)
+            if ticket in self._waiting:
+                self._pop(ticket)
+
+    def _pop(self, ticket: int) -> tuple[int, Item]:
+        length, item = self._waiting.pop(ticket)
+        # no rounding is left over once nothing waits
+        self.work = self.work - self.cost.text_seconds(length) if self._waiting else 0.0
+        return length, item
 
     def _window(self, lengths: Sequence[int], start: int, most: int) -> tuple[int, int]:
         """Return where in ``lengths``, sorted, the batch of the text at ``start`` lies."""

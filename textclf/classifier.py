@@ -11,11 +11,12 @@ from functools import cache
 from pathlib import Path
 from typing import Self
 
+from textclf.admission import QueueLimits
 from textclf.artifact import GRAPH, Artifact
 from textclf.batching import BatchLimits, BatchQueue
 from textclf.cpus import usable_cpus
 from textclf.description import SCORE_TOLERANCE, ClassifierDescription, GoldenExample
-from textclf.engine import Engine, QueueLimits, Scores
+from textclf.engine import Engine, Scores
 from textclf.errors import GoldenMismatchError
 from textclf.inference import Graph
 from textclf.metrics import Stages, metrics
@@ -62,7 +63,11 @@ class ServingOptions:
             lone_text_threads=settings.lone_text_threads,
             max_batch_texts=settings.max_batch_texts,
             max_batch_tokens=settings.max_batch_tokens,
-            queue=QueueLimits(texts=settings.max_queue_texts, tokens=settings.max_queue_tokens),
+            queue=QueueLimits(
+                texts=settings.max_queue_texts,
+                tokens=settings.max_queue_tokens,
+                seconds=settings.max_queue_seconds,
+            ),
             cache_texts=settings.cache_texts,
             tune=True,
             tuning_file=settings.tuning_file,

@@ -17,13 +17,14 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from math import ceil
 
 import numpy as np
 from numpy.typing import NDArray
 
+from textclf.admission import Admission, Load, QueueLimits
 from textclf.batching import BatchQueue
-from textclf.errors import InferenceError, QueueFullError
+from textclf.deadline import DEADLINE
+from textclf.errors import DeadlineExceededError, InferenceError, TextClassifierError
 from textclf.inference import Graph
 from textclf.metrics import Stages, metrics
 
@@ -31,19 +32,6 @@ Scores = NDArray[np.float32]
 _CLOSED = "the service is shutting down"
 _LOGGER = logging.getLogger("textclf.engine")
 _NONE: Scores = np.empty(0, np.float32)
-
-
-@dataclass(frozen=True, kw_only=True)
-class QueueLimits:
-    """How much may wait or run at a time.
-
-    Attributes:
-        texts: Most texts.
-        tokens: Most tokens of all of them.
-    """
-
-    texts: int = 1024
-    tokens: int = 65_536
 
 
 @dataclass(eq=False, slots=True)
@@ -55,7 +43,8 @@ class _Call:
     scores: list[Scores]
     missing: int
     stages: Stages
-    error: InferenceError | None = None
+    deadline: float
+    error: TextClassifierError | None = None
 
     def finish(self) -> None:
         """Wake who waits; on the event loop."""
@@ -79,6 +68,8 @@ class _Text:
 class _Batch:
     texts: list[_Text]
     graph: Graph
+    work: float = 0.0
+    began: float = 0.0
 
 
 @dataclass(eq=False, slots=True)
@@ -87,6 +78,7 @@ class _State:
 
     idle: int = 0
     running: int = 0
+    running_work: float = 0.0
     closed: bool = False
     changed: threading.Condition = field(default_factory=threading.Condition)
 
@@ -116,6 +108,7 @@ class Engine:
         self._wide = wide
         self._queue = queue
         self._limits = limits or QueueLimits()
+        self._admission = Admission(self._limits, threads)
         self._texts = 0
         self._tokens = 0
         self._state = _State()
@@ -132,10 +125,9 @@ class Engine:
         """Hold places for texts, from before they are tokenised until they are answered.
 
         Raises:
-            QueueFullError: There are not so many left.
+            QueueFullError: There are not so many left, or they would wait for too long.
         """
-        if self._texts + texts > self._limits.texts:
-            raise self._full(f"{self._texts} texts")
+        self._admission.require_places(texts, self._load())
         self._texts += texts
         try:
             yield
@@ -147,23 +139,26 @@ class Engine:
     ) -> list[Scores]:
         """Return the scores of each text, each of shape ``(labels,)``, in order.
 
-        Cancelling drops what has not started.
+        Cancelling drops what has not started; so does the deadline of ``textclf.deadline``.
 
         Args:
             texts: The input_ids of each; at least one. They have their places.
             stages: Told when they are run and when all are done.
 
         Raises:
-            QueueFullError: Too many tokens are waiting.
+            QueueFullError: Too many tokens are waiting, overall or for the deadline.
+            DeadlineExceededError: Not all of them were run in time, or will be.
             InferenceError: The graph fails on one of these texts.
         """
-        tokens = sum(map(len, texts))
-        if self._tokens and self._tokens + tokens > self._limits.tokens:
-            raise self._full(f"{self._tokens} tokens")
+        tokens, deadline = sum(map(len, texts)), DEADLINE.get()
+        work = sum(self._queue.cost.text_seconds(len(input_ids)) for input_ids in texts)
+        self._admission.require_tokens(tokens, work, self._load(), deadline)
+        self._admission.learn_text(work / len(texts))
         self._tokens += tokens
         loop = asyncio.get_running_loop()
         answered = loop.create_future()
-        call = _Call(loop, answered, [_NONE] * len(texts), len(texts), stages or Stages())
+        scores = [_NONE] * len(texts)
+        call = _Call(loop, answered, scores, len(texts), stages or Stages(), deadline)
         tickets: list[int] = []
         try:
             with self._state.changed:
@@ -202,13 +197,9 @@ class Engine:
         own.queue_texts_limit.set(self._limits.texts)
         own.queue_tokens_limit.set(self._limits.tokens)
 
-    def _full(self, what: str) -> QueueFullError:
-        length = ceil(self._tokens / max(self._texts, 1))
-        seconds = self._texts * self._queue.cost.text_seconds(length) / len(self._threads)
-        after = max(1, ceil(seconds))
-        return QueueFullError(
-            f"{what} are waiting; try again in {after} s", headers={"Retry-After": str(after)}
-        )
+    def _load(self) -> Load:
+        work = self._queue.work + self._state.running_work  # near enough without the lock
+        return Load(self._texts, self._tokens, work)
 
     def _work(self) -> None:
         batch = self._wait()
@@ -236,27 +227,47 @@ class Engine:
 
     def _exchange(self, done: _Batch) -> tuple[_Batch | None, list[_Call]]:
         """Return the next batch, if one waits, and the calls that have all their answers."""
-        with self._state.changed:
-            self._state.running -= 1
+        state = self._state
+        with state.changed:
+            state.running -= 1
+            state.running_work = state.running_work - done.work if state.running else 0.0
+            self._admission.learn(done.work, time.monotonic() - done.began)
             for text in done.texts:
                 text.call.missing -= 1
             finished = {text.call: None for text in done.texts if not text.call.missing}
             now = time.perf_counter()
             for call in finished:
                 call.stages.answered = now
-            return None if self._state.closed else self._take(), list(finished)
+            return None if state.closed else self._take(), list(finished)
 
     def _take(self) -> _Batch | None:
         state = self._state
-        texts = self._queue.take(state.idle)
+        texts = self._take_timely()
         if not texts:
             return None
         now = time.perf_counter()
         for text in texts:
             text.call.stages.taken = text.call.stages.taken or now
         alone = len(texts) == 1 and not state.running and not self._queue
+        work = sum(self._queue.cost.text_seconds(len(text.input_ids)) for text in texts)
         state.running += 1
-        return _Batch(texts, self._wide if alone and self._wide else self._graph)
+        state.running_work += work
+        graph = self._wide if alone and self._wide else self._graph
+        return _Batch(texts, graph, work, time.monotonic())
+
+    def _take_timely(self) -> list[_Text]:
+        """Take a batch, without the texts whose deadline passed while they waited."""
+        while texts := self._queue.take(self._state.idle):
+            now = time.monotonic()
+            timely = [text for text in texts if text.call.deadline > now]
+            if len(timely) < len(texts):
+                late = {text.call: None for text in texts if text.call.deadline <= now}
+                for call in late:
+                    call.error = DeadlineExceededError("no answer in time; send fewer texts")
+                _deliver(list(late))
+            if timely:
+                return timely
+        return []
 
     def _run(self, batch: _Batch) -> None:
         try:

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from textclf.admission import QueueLimits
 from textclf.artifact import GOLDEN, Artifact, read_artifact, write_description, write_golden
 from textclf.classifier import Classifier, ServingOptions, agrees
 from textclf.description import GoldenExample
-from textclf.engine import QueueLimits
 from textclf.errors import GoldenMismatchError, QueueFullError
 from textclf.schema import MAX_TEXTS, Prediction
 from textclf.tokenization import TokenizedText

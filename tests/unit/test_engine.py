@@ -13,8 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from textclf.admission import QueueLimits
 from textclf.batching import BatchLimits, BatchQueue
-from textclf.engine import Engine, QueueLimits
+from textclf.engine import Engine
 from textclf.errors import InferenceError, QueueFullError
 
 BAD = 13

@@ -96,14 +96,27 @@ class FrontDoor:
                 self._companions.start()
             return message
 
+        is_closed = False
+
+        async def close_and_send(message: Message) -> None:
+            nonlocal is_closed
+            if message["type"].startswith("lifespan.shutdown."):  # then the server waits no more
+                is_closed = True
+                await self._close()
+            await send(message)
+
         try:
-            await self._app(scope, receive_and_load, send)
+            await self._app(scope, receive_and_load, close_and_send)
         finally:
-            await self._companions.stop()
-            await self._lifecycle.close()
-            if self._tracer is not None:
-                await self._tracer.close()
-            logs.flush()  # the server ends by the signal that it got
+            if not is_closed:
+                await self._close()
+
+    async def _close(self) -> None:
+        await self._companions.stop()
+        await self._lifecycle.close()
+        if self._tracer is not None:
+            await self._tracer.close()
+        logs.flush()  # the process ends by the signal that stopped it
 
     async def _serve(self, exchange: Exchange) -> None:
         try:

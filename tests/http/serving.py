@@ -7,15 +7,18 @@ import os
 import random
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
 import httpx
+
+from tests.certificates import Certificates
 
 PROJECT = Path(__file__).resolve().parents[2]
 WAIT_SECONDS = 60
@@ -29,10 +32,14 @@ class Served:
     url: str
     process: subprocess.Popen[bytes]
     log: Path
+    certificates: Certificates | None = None
 
     def client(self) -> httpx.Client:
         """Return a client of the service; the caller closes it."""
-        return httpx.Client(base_url=self.url, timeout=30)
+        if self.certificates is None:
+            return httpx.Client(base_url=self.url, timeout=30)
+        trusted = ssl.create_default_context(cafile=self.certificates.authority)
+        return httpx.Client(base_url=self.url, timeout=30, verify=trusted)
 
     def terminate(self) -> None:
         """Send SIGTERM, as a container runtime does."""
@@ -76,8 +83,15 @@ class Served:
 
 
 @contextlib.contextmanager
-def serve(
-    folder: Path, *, ready: bool = True, port: int | None = None, target: str = "", **settings: str
+def serve(  # noqa: PLR0913 - each by name, and few at a time
+    folder: Path,
+    *,
+    ready: bool = True,
+    port: int | None = None,
+    target: str = "",
+    environ: Mapping[str, str] | None = None,
+    certificates: Certificates | None = None,
+    **settings: str,
 ) -> Iterator[Served]:
     """Run `bentoml serve` with a store of its own below ``folder``.
 
@@ -86,6 +100,8 @@ def serve(
         ready: Wait until the service is ready, rather than only alive.
         port: A free one; None to look for it.
         target: Where Python finds the service; empty for the project's own.
+        environ: More environment variables.
+        certificates: Speak TLS with these.
         settings: Environment variables without their TEXTCLF_ prefix.
     """
     port = port or free_port()
@@ -93,9 +109,13 @@ def serve(
     settings = {"DRAIN_SECONDS": "0", **settings}
     environment |= {f"TEXTCLF_{name}": value for name, value in settings.items()}
     environment |= {"BENTOML_HOME": str(folder / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
+    environment |= environ or {}
     log = folder / "serve.log"
     command = [sys.executable, "-m", "bentoml", "serve", "--host", "127.0.0.1", "--port", str(port)]
     command += [target] if target else []
+    if certificates:
+        command += ["--ssl-certfile", str(certificates.leaf)]
+        command += ["--ssl-keyfile", str(certificates.key)]
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,
@@ -104,7 +124,8 @@ def serve(
             stdout=output,
             stderr=subprocess.STDOUT,
         )
-    served = Served(f"http://127.0.0.1:{port}", process, log)
+    scheme = "https" if certificates else "http"
+    served = Served(f"{scheme}://127.0.0.1:{port}", process, log, certificates)
     try:
         served.wait_for_status("/readyz" if ready else "/livez", 200)
         yield served

@@ -56,7 +56,9 @@ class FrontedService(bentoml.Service[Any]):
             ConnectionLimits,
             limit_connections,
         )
+        from textclf.metric_files import take_room_for_metrics  # noqa: PLC0415
 
+        take_room_for_metrics()
         lifecycle.read_ahead()
         limit_connections(
             ConnectionLimits(

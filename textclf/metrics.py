@@ -57,6 +57,20 @@ class Stages:
             if start:
                 yield name, start, end or ended
 
+    def durations_ms(self, ended: float) -> dict[str, float]:
+        """Return how long each stage took that was reached, as the log has it."""
+        if not self.answered:
+            return {f"{name}_ms": _ms(end - start) for name, start, end in self.periods(ended)}
+        return {
+            "tokenise_ms": _ms(self.tokenised - self.began),
+            "queue_ms": _ms(self.taken - self.tokenised),
+            "infer_ms": _ms(self.answered - self.taken),
+        }
+
+
+def _ms(seconds: float) -> float:
+    return round(seconds * 1000, 3)
+
 
 class Metrics:
     """The service's own metrics; every label has a bounded set of values."""

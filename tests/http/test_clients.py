@@ -13,6 +13,7 @@ import pytest
 from tests.http.serving import Served
 from tests.http.test_contract import post
 from textclf.artifact import Artifact
+from textclf.metrics import STAGES
 
 
 @pytest.mark.parametrize("content_type", ["application/JSON", "application/json"])
@@ -91,7 +92,9 @@ def test_the_log_is_one_json_object_a_line(service: Served, client: httpx.Client
     line = next(line for line in log.splitlines() if response.headers["x-request-id"] in line)
     entry = json.loads(line)
     assert (entry["route"], entry["status"]) == ("/predict", 200)
-    assert entry["total_ms"] > 0
+    stages = [entry[f"{name}_ms"] for name in STAGES]
+    assert 0 < sum(stages) <= entry["total_ms"]
+    assert entry["model"] == response.headers["x-model"]
 
 
 def test_metrics_have_bounded_labels(client: httpx.Client) -> None:

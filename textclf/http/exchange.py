@@ -165,11 +165,8 @@ class Exchange:
                 "request_id": self.request_id,
                 "route": self.route.name,
                 "status": self._status,
-                "total_ms": _ms(seconds),
-                **{
-                    f"{name}_ms": _ms(until - since)
-                    for name, since, until in self.stages.periods(ended)
-                },
+                "total_ms": round(seconds * 1000, 3),
+                **self.stages.durations_ms(ended),
                 "model": self._tag,
                 **caller,
                 **(self._trace(tracer) if tracer and self.route.predicts else {}),
@@ -217,10 +214,6 @@ class Exchange:
             return True
         declared = self.header(b"content-length") or "0"
         return not declared.isdecimal() or int(declared) > _MOST_IGNORED_BYTES
-
-
-def _ms(seconds: float) -> float:
-    return round(seconds * 1000, 3)
 
 
 def _from_status(status: int) -> RequestError:

@@ -74,7 +74,8 @@ def build_openapi(version: str) -> OpenApiDocument:
             "title": "textclf",
             "version": version,
             "description": "Classifies texts with an ONNX model. Every answer of 400 and above is "
-            f"a problem as RFC 9457 lays it out (`{MEDIA_TYPE}`).",
+            f"a problem as RFC 9457 lays it out (`{MEDIA_TYPE}`). A page to try the model from is "
+            "at [/ui](ui), unless it is switched off.",
             "license": {"name": "Apache-2.0"},
         },
         "servers": [{"url": "."}],

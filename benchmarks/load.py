@@ -27,6 +27,7 @@ from benchmarks.systems import Route
 
 PERCENTILES = (50.0, 90.0, 99.0, 99.9)
 _OK = 200
+_TOO_MANY = 429
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -69,7 +70,8 @@ def run_load(job: Job, route: Route) -> dict[str, Any]:
 
     Returns:
         Counts of requests that ended in the measured time (open loop: that were scheduled in it),
-        goodput, the latency of accepted answers in ms, and the CPU time that this process took.
+        goodput, the latency of accepted answers and of answers of 429 in ms, and the CPU time that
+        this process took.
     """
     groups = group_texts(read_corpus(Path(job.corpus)), job.texts_per_request, seed=job.seed)
     requests = [_request(job.port, route.path, route.encode(group)) for group in groups]
@@ -112,6 +114,7 @@ def summarise(
     answers: Counter[str] = Counter()
     errors: Counter[str] = Counter()
     latencies: list[float] = []
+    refusals: list[float] = []
     good_in_window = 0
     for exchange in ended:
         counted = exchange.started if job.rate else exchange.ended
@@ -123,6 +126,8 @@ def summarise(
             errors[exchange.failure] += 1
             continue
         answers[str(exchange.status)] += 1
+        if exchange.status == _TOO_MANY:
+            refusals.append(exchange.ended - exchange.started)
         if good:
             latencies.append(exchange.ended - exchange.started)
         elif exchange.status == _OK:
@@ -140,6 +145,7 @@ def summarise(
         "goodput_per_second": round(good_in_window / job.seconds, 3),
         "texts_per_second": round(good_in_window * job.texts_per_request / job.seconds, 3),
         "latency_ms": rank(latencies),
+        "refusal_ms": rank(refusals),
     }
 
 

@@ -46,7 +46,7 @@ class _Bench:
         """Return what ``benchmarks.limit`` finds."""
         where = ["--folder", str(self.model.folder), "--corpus", str(self.corpus)]
         arguments = [*where, "--seconds", str(seconds), *options]
-        return _run_child("benchmarks.limit", arguments, seconds)
+        return run_child("benchmarks.limit", arguments, seconds)
 
     def calibrate(self, found: Results, cpus: Sequence[int] = ()) -> float:
         """Measure the limit again with the setting that was best."""
@@ -89,7 +89,7 @@ class _Bench:
             cpus=cpus,
         )
         told = json.dumps(dataclasses.asdict(job))
-        measured: Results = _run_child("benchmarks.load", [], point.seconds, told)
+        measured: Results = run_child("benchmarks.load", [], point.seconds, told)
         return measured | {"share": point.share}
 
 
@@ -215,7 +215,18 @@ def _affinities() -> list[list[int]]:
     return [cpus[:count] for count in (1, 2) if count <= len(cpus)]
 
 
-def _run_child(module: str, arguments: Sequence[str], seconds: float, told: str = "") -> Any:
+def run_child(module: str, arguments: Sequence[str], seconds: float, told: str = "") -> Any:
+    """Run one of this package's programs and return the JSON that it prints.
+
+    Args:
+        module: Of the program.
+        arguments: Of it.
+        seconds: It is asked to take.
+        told: On its standard input.
+
+    Raises:
+        BenchmarkError: It fails, or takes a minute longer than it was asked to.
+    """
     try:
         done = subprocess.run(  # noqa: S603  # our own module
             [sys.executable, "-m", module, *arguments],

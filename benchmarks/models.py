@@ -31,7 +31,7 @@ from textclf.tokenization import Tokenizer
 
 MADE = KEPT / "models"
 NAMES = (REFERENCE, LARGE)
-_REFERENCE_FOLDER = ROOT / "models" / "reference"
+REFERENCE_FOLDER = ROOT / "models" / "reference"
 _STOCK = "int8 dynamic"
 _SHAPES: Mapping[str, EncoderShape] = {
     REFERENCE: EncoderShape(
@@ -82,7 +82,7 @@ def make_model(name: str, fp32: Path | None = None) -> Model:
         stock = folder / f"stock-{fp32.stat().st_mtime_ns}.onnx"
     return Model(
         name=name,
-        folder=_REFERENCE_FOLDER if name == REFERENCE else _import(folder, fp32),
+        folder=REFERENCE_FOLDER if name == REFERENCE else _import(folder, fp32),
         fp32=fp32,
         stock=_once(stock, lambda path: _quantize_stock(fp32, path)),
     )
@@ -152,7 +152,7 @@ def _optimizer_sha256() -> str:
 
 def _write_tokenizer(folder: Path) -> None:
     """Write the reference tokenizer with no limit of its own: both models read the same ids."""
-    tokenizer: dict[str, Any] = json.loads((_REFERENCE_FOLDER / TOKENIZER).read_text("utf-8"))
+    tokenizer: dict[str, Any] = json.loads((REFERENCE_FOLDER / TOKENIZER).read_text("utf-8"))
     tokenizer |= {"truncation": None, "padding": None}
     (folder / TOKENIZER).write_text(json.dumps(tokenizer), "utf-8")
 

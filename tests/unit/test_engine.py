@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import random
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -15,8 +16,9 @@ from hypothesis import strategies as st
 
 from textclf.admission import QueueLimits
 from textclf.batching import BatchLimits, BatchQueue
+from textclf.deadline import DEADLINE
 from textclf.engine import Engine
-from textclf.errors import InferenceError, QueueFullError
+from textclf.errors import DeadlineExceededError, InferenceError, QueueFullError
 
 BAD = 13
 
@@ -274,3 +276,57 @@ def test_cancelled_call_costs_nothing_once_dequeued() -> None:
         asyncio.run(run(running))
 
     assert graph.batches == [[[20]]]
+
+
+def test_text_whose_deadline_passed_while_it_waited_is_never_run() -> None:
+    """Its call is told so; what else waits is run."""
+    graph = Echo()
+    graph.gate.clear()
+
+    async def ask_until(running: Engine, ids: list[int], seconds: float) -> list[np.ndarray]:
+        DEADLINE.set(time.monotonic() + seconds)
+        return await ask(running, [ids])
+
+    async def run(running: Engine) -> list[object]:
+        first = asyncio.create_task(ask(running, [[20]]))
+        await until(lambda: len(graph.batches) == 1)
+        late = asyncio.create_task(ask_until(running, [30], 0.05))
+        timely = asyncio.create_task(ask_until(running, [40], 60))
+        await until(lambda: len(running._queue) == 2)
+        await asyncio.sleep(0.1)
+        graph.gate.set()
+        return list(await asyncio.gather(first, late, timely, return_exceptions=True))
+
+    with engine(graph, threads=1) as running:
+        first, late, timely = asyncio.run(run(running))
+        assert running._texts == running._tokens == running._state.running_work == 0
+
+    assert isinstance(late, DeadlineExceededError)
+    assert isinstance(first, list)
+    assert isinstance(timely, list)
+    assert graph.batches == [[[20]], [[40]]]
+
+
+def test_work_is_forgotten_with_its_texts() -> None:
+    """What was run, dropped or refused is not waited for."""
+    graph = Echo()
+    graph.gate.clear()
+
+    async def run(running: Engine) -> None:
+        tasks = [asyncio.create_task(ask(running, [[n] * n for n in range(20, 28)]))]
+        await until(lambda: bool(graph.batches))
+        tasks.append(asyncio.create_task(ask(running, [[1] * 30])))
+        await until(lambda: running._texts == 9)
+        await asyncio.sleep(0)
+        cost = running._queue.cost
+        texts = sum(cost.text_seconds(n) for n in (*range(20, 28), 30))
+        assert running._load().work == pytest.approx(texts)
+        tasks[1].cancel()
+        await until(lambda: running._texts == 8)
+        assert running._load().work == pytest.approx(texts - cost.text_seconds(30))
+        graph.gate.set()
+        await tasks[0]
+
+    with engine(graph, threads=1) as running:
+        asyncio.run(run(running))
+        assert running._load() == (0, 0, 0.0)

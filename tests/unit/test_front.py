@@ -9,7 +9,8 @@ from pathlib import Path
 
 import httpx
 import pytest
-from starlette.responses import PlainTextResponse
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from textclf.errors import InferenceError
@@ -106,7 +107,24 @@ def test_fault_of_ours_gets_500_and_is_logged(
 
 
 def test_page_may_load_nothing_from_elsewhere(call: Callable[..., httpx.Response]) -> None:
-    """The page's own policy keeps a browser from asking other hosts."""
-    response = call(PlainTextResponse("page"), "GET", "/")
+    """The page's own policy keeps a browser from asking other hosts, or telling them of it."""
+    response = call(HTMLResponse("page"), "GET", "/")
 
     assert response.headers["content-security-policy"].startswith("default-src 'self'")
+    assert response.headers["referrer-policy"] == "no-referrer"
+    assert response.headers["x-content-type-options"] == "nosniff"
+
+
+async def telling(scope: Scope, receive: Receive, send: Send) -> None:
+    """Answer with what came of the request."""
+    request = Request(scope, receive)
+    told = {"body": (await request.body()).decode(), "type": request.headers.get("content-type")}
+    await JSONResponse(told)(scope, receive, send)
+
+
+def test_no_body_reaches_what_stands_behind(call: Callable[..., httpx.Response]) -> None:
+    """BentoML unpickles one that says it is pickled; it gets none, of whatever type."""
+    response = call(telling, "GET", "/livez")
+
+    assert response.request.content == b'["fine"]'
+    assert response.json() == {"body": "", "type": None}

@@ -5,13 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
+import math
+import time
 import weakref
 
 import pytest
 
-from textclf.errors import ClientGoneError, DeadlineExceededError, RequestError
+from textclf.deadline import DEADLINE
+from textclf.errors import (
+    ClientGoneError,
+    DeadlineExceededError,
+    MalformedRequestError,
+    RequestError,
+    RequestTimeoutError,
+)
 from textclf.http import patience
-from textclf.http.patience import Patience
+from textclf.http.patience import TIMEOUT_FIELD, Patience, read_timeout
 
 
 async def never() -> dict[str, str]:
@@ -20,7 +29,14 @@ async def never() -> dict[str, str]:
     return {}
 
 
-def work(*, seconds: float, limit: float, leaves_after: float | None, reads: bool) -> str:
+def work(
+    *,
+    seconds: float,
+    limit: float,
+    leaves_after: float | None,
+    reads: bool,
+    body_limit: float = math.inf,
+) -> str:
     """Return how work of so many seconds ends."""
 
     async def receive() -> dict[str, str]:
@@ -31,7 +47,8 @@ def work(*, seconds: float, limit: float, leaves_after: float | None, reads: boo
 
     async def run() -> str:
         try:
-            with Patience(receive, limit) as patient:
+            with Patience(receive, limit, body_limit) as patient:
+                assert DEADLINE.get() == pytest.approx(time.monotonic() + limit, abs=0.05)
                 if not reads:
                     patient.watch()
                 await asyncio.sleep(seconds)
@@ -62,6 +79,37 @@ def test_work_ends(
 ) -> None:
     """In time, at the deadline, or when the client leaves."""
     assert work(seconds=seconds, limit=limit, leaves_after=leaves_after, reads=reads) == expected
+
+
+@pytest.mark.parametrize(
+    ("reads", "limit", "expected"),
+    [
+        (True, 5, RequestTimeoutError.__name__),
+        (True, 0.05, DeadlineExceededError.__name__),
+        (False, 5, "done"),
+    ],
+    ids=["too slow", "slower than the answer may be", "read in time"],
+)
+def test_body_has_a_time_of_its_own(reads: bool, limit: float, expected: str) -> None:
+    """Which ends when the body was read."""
+    ends = work(seconds=0.3, limit=limit, leaves_after=None, reads=reads, body_limit=0.1)
+
+    assert ends == expected
+
+
+@pytest.mark.parametrize(
+    "given", ["", "0", "-1", "30001", "1.5", "1e3", " 5", "+5", "\u0665", "fast", "9" * 5000]
+)
+def test_wrong_timeout_is_refused(given: str) -> None:
+    """The message names the field and what it may be."""
+    with pytest.raises(MalformedRequestError, match=f"{TIMEOUT_FIELD} .* from 1 to 30000"):
+        read_timeout(given, 30)
+
+
+@pytest.mark.parametrize(("given", "seconds"), [(None, 30), ("1", 0.001), ("30000", 30)])
+def test_timeout_is_in_milliseconds(given: str | None, seconds: float) -> None:
+    """And no more than an answer is given anyway, which is what it is without one."""
+    assert read_timeout(given, 30) == seconds
 
 
 def test_cancelling_from_outside_stays_a_cancellation() -> None:

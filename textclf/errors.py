@@ -431,6 +431,7 @@ class RateLimitedError(RequestError):
 
     exit_code = 44
     http_status = 429
+    reason = "rate_limited"
 
 
 class HeadTooLargeError(RequestError):

@@ -8,7 +8,6 @@ import re
 import shlex
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
 
@@ -18,43 +17,21 @@ from scripts import _rollout_arguments, render_settings
 from tests.azure.standin import AzureStandIn, client_environment
 from tests.http.serving import PROJECT, Served, free_port
 from tests.repo.conftest import visitor_environment
+from tests.repo.pages import EXAMPLES, Command, read_commands
 from tests.tiny_models import write_roberta
 from textclf.azureml.environment import V1, V2, lay_environment
 from textclf.errors import RequestError
 from textclf.settings import Settings
 
 README = (PROJECT / "README.md").read_text("utf-8")
-PAGES = [README, *(page.read_text("utf-8") for page in sorted((PROJECT / "docs").glob("*.md")))]
-FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
-PYTHON_OUTPUT = re.compile(r"\)  # (.*)$", re.MULTILINE)
-
-
-@dataclass(frozen=True)
-class Command:
-    """A command of the README and the output it shows, in which … stands for anything."""
-
-    text: str
-    output: str = ""
-
-    def shows(self, output: str) -> bool:
-        """Say whether ``output`` is what the README shows."""
-        pattern = ".*".join(map(re.escape, self.output.strip().split("…")))
-        return not self.output or re.fullmatch(pattern, output.strip(), re.DOTALL) is not None
-
-
-def read_commands(text: str) -> Iterator[Command]:
-    """Return every command in order; a Python example is one too."""
-    for language, block in FENCED.findall(text):
-        if language == "python":
-            output = "\n".join(PYTHON_OUTPUT.findall(block))
-            yield Command(f"python -c {shlex.quote(block)}", output)
-        elif language:
-            assert language == "console", f"{language} blocks are not run; use console or python"
-            lead, *commands = re.split(r"^\$ ", block, flags=re.MULTILINE)
-            assert not lead, f"not a command: {lead}"
-            yield from (Command(*command.split("\n", 1)) for command in commands)
-        else:
-            assert "$ " not in block, "a command in a plain block is not run; use console"
+PAGES = [
+    README,
+    *(
+        page.read_text("utf-8")
+        for page in sorted((PROJECT / "docs").glob("*.md"))
+        if page.name not in EXAMPLES
+    ),
+]
 
 
 class Visitor:

@@ -136,6 +136,13 @@ def _add_options(parser: argparse.ArgumentParser) -> None:
         help="texts to record the answers to, one a line (default: built in)",
     )
     _add_precision(parser)
+    parser.add_argument(
+        "--reference-texts",
+        type=Path,
+        metavar="FILE",
+        help="texts like those that will be served, to compare the traffic with: one a line, or "
+        "lines of sentence TAB label under that header (default: the golden texts)",
+    )
     parser.add_argument("--dry-run", action="store_true", help="write nothing to the store")
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 

@@ -73,6 +73,7 @@ class Recipe(_Described):
     graph_sha256: Annotated[Sha256, Field(description="Of the graph as it was found.")]
     golden_texts_sha256: Sha256
     evaluation_sha256: Sha256 | None
+    reference_texts_sha256: Sha256 | None = None
     precision: PrecisionChoice
 
 

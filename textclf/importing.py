@@ -69,6 +69,8 @@ def import_model(source: Source, options: ImportOptions, *, dry_run: bool = Fals
             planned = plan(model, options, draft, warnings)
             held = store.find(planned.description, by_recipe=True)
             if held is not None:
+                if held.reference is None:
+                    warnings.append(_without_reference(held.tag))
                 return _report(held, warnings, dry_run=dry_run, already_there=True)
             bench.mkdir()
             description = assemble(planned, draft, bench, warnings)
@@ -94,6 +96,13 @@ def _report(
         dry_run=dry_run,
         description=artifact.description,
         warnings=warnings,
+    )
+
+
+def _without_reference(tag: str) -> str:
+    return (
+        f"{tag} was imported before drift was measured; to have it measured, remove it with "
+        f"`bentoml models delete {tag}` and import it again"
     )
 
 

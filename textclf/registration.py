@@ -79,7 +79,7 @@ class Plan:
     Attributes:
         name: Of the model.
         artifact: What would be registered.
-        files: All five.
+        files: All of them.
         figures: Those of the folder, then those that only the registered version has.
         tags: What would be written with the files.
         registered: The newest version, as the registry describes it; None if there is none.
@@ -120,7 +120,9 @@ def plan_registration(artifact: Artifact, name: str, registered: Mapping[str, An
     """
     recorded = registered["tags"] if registered else {}
     files = tuple(
-        _compare(artifact.folder / file, recorded.get(HASH_TAGS[file])) for file in HASH_TAGS
+        _compare(artifact.folder / file, recorded.get(HASH_TAGS[file]))
+        for file in HASH_TAGS
+        if file in artifact.file_names
     )
     description = artifact.description
     return Plan(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import cycle, islice
@@ -46,6 +47,7 @@ class Tokenizer:
         tokenizer.no_padding()
         tokenizer.enable_truncation(max_tokens)
         self._tokenizer = tokenizer
+        self._unknown_id = _unknown_id(tokenizer)
 
     def encode(self, texts: Sequence[str]) -> list[TokenizedText]:
         """Return one entry per text, in order."""
@@ -53,3 +55,19 @@ class Tokenizer:
             TokenizedText(encoding.ids, truncated=bool(encoding.overflowing))
             for encoding in self._tokenizer.encode_batch_fast(list(texts))
         ]
+
+    def count_unknown(self, ids: Sequence[int]) -> int | None:
+        """Return how many ids stand for an unknown token; None for a tokenizer that has none."""
+        return None if self._unknown_id is None else ids.count(self._unknown_id)
+
+
+def _unknown_id(tokenizer: FastTokenizer) -> int | None:
+    """Return the id of what the model has no token for; None where it has one for every byte."""
+    model = json.loads(tokenizer.to_str())["model"]
+    if model.get("byte_fallback"):
+        return None
+    if model.get("unk_token"):
+        found: int | None = tokenizer.token_to_id(model["unk_token"])
+        return found
+    unknown: int | None = model.get("unk_id")  # of Unigram
+    return unknown

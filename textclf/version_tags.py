@@ -11,7 +11,7 @@ from collections.abc import Iterator, Mapping
 
 from pydantic import ValidationError
 
-from textclf.artifact import CARD, DESCRIPTION, GOLDEN, GRAPH, TOKENIZER
+from textclf.artifact import CARD, DESCRIPTION, DRIFT, GOLDEN, GRAPH, TOKENIZER
 from textclf.description import ClassifierDescription, Evaluation
 from textclf.errors import RegistrationError
 
@@ -20,6 +20,7 @@ HASH_TAGS = {
     TOKENIZER: "sha256_tokenizer_json",
     DESCRIPTION: "sha256_classifier_json",
     GOLDEN: "sha256_golden_jsonl",
+    DRIFT: "sha256_drift_json",
     CARD: "sha256_model_card_md",
 }
 _MAX_CHARACTERS = 256  # of a value; Source: limits of tags in Azure Resource Manager
@@ -31,13 +32,13 @@ def write_tags(description: ClassifierDescription, sha256: Mapping[str, str]) ->
 
     Args:
         description: Of the classifier.
-        sha256: Of each of its five files, by name.
+        sha256: Of each of its files, by name.
 
     Raises:
         RegistrationError: There would be more tags than Azure takes.
     """
     lineage = description.lineage
-    whole = {tag: sha256[file] for file, tag in HASH_TAGS.items()} | {
+    whole = {tag: sha256[file] for file, tag in HASH_TAGS.items() if file in sha256} | {
         "source": lineage.source,
         "source_uri": lineage.uri,
         "source_version": lineage.version,

@@ -20,7 +20,14 @@ from tests.azure.standin import AzureStandIn
 from textclf.artifact import hash_file, read_artifact
 
 PROJECT = Path(__file__).resolve().parents[2]
-_FILES = ["MODEL_CARD.md", "classifier.json", "golden.jsonl", "model.onnx", "tokenizer.json"]
+_FILES = [
+    "MODEL_CARD.md",
+    "classifier.json",
+    "drift.json",
+    "golden.jsonl",
+    "model.onnx",
+    "tokenizer.json",
+]
 _PLACE = ["--workspace", AzureStandIn.workspace, "--resource-group", AzureStandIn.resource_group]
 _SDKS = pytest.mark.parametrize("sdk", ["azureml", "azureml-v2"])
 
@@ -106,7 +113,7 @@ def test_the_other_sdk_sees_what_changed(
 
     shown = capsys.readouterr().out
     statuses = [line.split()[-1] for line in shown.splitlines() if line.startswith(tuple(_FILES))]
-    assert statuses == [*["new"] * 5, *["same"] * 4, "changed"]
+    assert statuses == [*["new"] * 6, *["same"] * 5, "changed"]
     assert "registered demo:2" in shown
     record = json.loads((folder.parent / "demo-2.registration.json").read_text("utf-8"))
     assert (record["replaces"], record["sdk"].split()[0]) == ("1", "azure-ai-ml")

@@ -12,6 +12,7 @@ import pytest
 from textclf.artifact import (
     CARD,
     DESCRIPTION,
+    DRIFT,
     GOLDEN,
     GRAPH,
     TOKENIZER,
@@ -39,11 +40,11 @@ def test_what_was_written_is_read(folder: Path) -> None:
     assert artifact.graph_path == folder / GRAPH
     assert artifact.tag == "sentiment:masked-1"
     assert artifact.description.files == {
-        name: hash_file(folder / name) for name in (GRAPH, TOKENIZER, GOLDEN)
+        name: hash_file(folder / name) for name in (GRAPH, TOKENIZER, GOLDEN, DRIFT)
     }
 
 
-@pytest.mark.parametrize("name", [GRAPH, TOKENIZER, GOLDEN, DESCRIPTION])
+@pytest.mark.parametrize("name", [GRAPH, TOKENIZER, GOLDEN, DRIFT, DESCRIPTION])
 def test_missing_file_is_named(folder: Path, name: str) -> None:
     """A folder without one of its files is no classifier."""
     (folder / name).unlink()
@@ -52,7 +53,7 @@ def test_missing_file_is_named(folder: Path, name: str) -> None:
         read_artifact(folder)
 
 
-@pytest.mark.parametrize("name", [GRAPH, TOKENIZER, GOLDEN])
+@pytest.mark.parametrize("name", [GRAPH, TOKENIZER, GOLDEN, DRIFT])
 def test_changed_file_is_named(folder: Path, name: str) -> None:
     """One byte more is another file."""
     with (folder / name).open("ab") as file:

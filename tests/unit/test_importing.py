@@ -123,6 +123,7 @@ def test_classifier_folder_is_taken_as_it_is(classifier_folder: Path) -> None:
         "model.onnx",
         "tokenizer.json",
         "golden.jsonl",
+        "drift.json",
         "classifier.json",
         "MODEL_CARD.md",
     ):

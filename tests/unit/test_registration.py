@@ -20,7 +20,14 @@ from textclf.errors import (
 from textclf.registration import plan_registration, record, register, render_plan
 from textclf.version_tags import read_evaluations, read_tag
 
-_FILES = ["MODEL_CARD.md", "classifier.json", "golden.jsonl", "model.onnx", "tokenizer.json"]
+_FILES = [
+    "MODEL_CARD.md",
+    "classifier.json",
+    "drift.json",
+    "golden.jsonl",
+    "model.onnx",
+    "tokenizer.json",
+]
 
 
 class _Registry:
@@ -115,6 +122,7 @@ def test_what_changed_is_shown(folder: Path) -> None:
         "tokenizer.json": "same",
         "classifier.json": "changed",
         "golden.jsonl": "same",
+        "drift.json": "same",
         "MODEL_CARD.md": "changed",
     }
     assert [(f.dataset, f.precision, f.accuracy, f.registered) for f in plan.figures] == [
@@ -156,7 +164,7 @@ def test_more_figures_than_tags(folder: Path) -> None:
     """What Azure would refuse is refused before anything is uploaded."""
     artifact = _describe(folder, evaluations=[_figure(0.9, dataset=str(n)) for n in range(60)])
 
-    with pytest.raises(RegistrationError, match="70 tags, and Azure allows 50"):
+    with pytest.raises(RegistrationError, match="71 tags, and Azure allows 50"):
         plan_registration(artifact, "demo", None)
 
 
@@ -168,18 +176,18 @@ def test_tags_of_others(folder: Path) -> None:
 
     assert "\x1b" not in render_plan(plan)
     assert plan.figures == ()
-    assert [file.status for file in plan.files] == ["changed", "new", "new", "new", "new"]
+    assert [file.status for file in plan.files] == ["changed", *["new"] * 5]
 
 
 def test_a_missing_card(folder: Path) -> None:
-    """The card is one of the five files."""
+    """The card is one of the files."""
     (folder / "MODEL_CARD.md").unlink()
 
     with pytest.raises(ArtifactError, match=r"MODEL_CARD\.md is missing"):
         plan_registration(read_artifact(folder), "demo", None)
 
 
-def test_only_the_five_files_go_up(folder: Path) -> None:
+def test_only_the_files_of_a_classifier_go_up(folder: Path) -> None:
     """What else lies in the folder stays there."""
     (folder / "key.pem").write_text("secret", "utf-8")
     registry = _Registry()

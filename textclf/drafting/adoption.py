@@ -10,10 +10,13 @@ from textclf.description import ClassifierDescription
 from textclf.drafting.concerns import of_batches
 from textclf.drafting.lineage import adopted_lineage
 from textclf.drafting.options import ImportOptions
+from textclf.drafting.reference import draft_reference, keep_reference, read_reference_texts
 from textclf.errors import GraphError, ModelImportError
 from textclf.graph_signature import read_signature
 from textclf.sources import FetchedModel
 from textclf.verification import verify
+
+_OWN = {"name", "version", "reference_texts"}  # what a folder does not decide
 
 
 def adopt(
@@ -23,7 +26,7 @@ def adopt(
 
     Args:
         model: The folder.
-        options: Nothing but a name and a version, since the folder says the rest itself.
+        options: A name, a version and reference texts at the most, since the folder says the rest.
         draft: Gets links to its files.
         warnings: Added to.
 
@@ -51,6 +54,10 @@ def adopt(
         warnings.append(f"{DESCRIPTION} says that batches do not change an answer, but they do")
         description = description.model_copy(update={"batch_invariance": measured})
     warnings += of_batches(description.batch_invariance)
+    if options.reference_texts:
+        draft_reference(draft, description, read_reference_texts(options.reference_texts))
+    else:
+        warnings += keep_reference(draft, given.folder, given.reference)
     lineage = adopted_lineage(description.lineage, model, options)
     return description.model_copy(update={"lineage": lineage})
 
@@ -59,7 +66,7 @@ def _refuse_overrides(model: FetchedModel, options: ImportOptions) -> None:
     given = [
         field.name
         for field in fields(options)
-        if field.name not in {"name", "version"} and getattr(options, field.name) is not None
+        if field.name not in _OWN and getattr(options, field.name) is not None
     ]
     if given:
         flags = ", ".join("--" + name.replace("_", "-") for name in given)

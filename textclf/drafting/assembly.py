@@ -30,6 +30,11 @@ from textclf.description import (
 from textclf.drafting.concerns import of_batches, of_golden
 from textclf.drafting.lineage import new_lineage
 from textclf.drafting.options import ImportOptions
+from textclf.drafting.reference import (
+    draft_golden_reference,
+    draft_reference,
+    read_reference_texts,
+)
 from textclf.errors import GraphError, PrecisionError, TokenizerError
 from textclf.evaluation import LabelledText, read_labelled
 from textclf.golden import read_texts, record_golden
@@ -60,6 +65,7 @@ class Plan:
         golden_texts: To record the answers to.
         labelled: To measure accuracy on; empty without a file of them.
         evaluated_on: Name of that file.
+        reference_texts: To compare the traffic with; empty without a file of them.
         precision: How the graph may be stored.
     """
 
@@ -69,6 +75,7 @@ class Plan:
     golden_texts: Sequence[str]
     labelled: Sequence[LabelledText]
     evaluated_on: str
+    reference_texts: Sequence[str]
     precision: PrecisionChoice
 
 
@@ -82,6 +89,7 @@ def plan(model: FetchedModel, options: ImportOptions, draft: Path, warnings: lis
     labels, positive_label = _labels([model.path.parent, folder], options, warnings)
     texts = read_texts(options.golden_texts)
     labelled = read_labelled(options.evaluate, labels=len(labels)) if options.evaluate else []
+    reference = read_reference_texts(options.reference_texts) if options.reference_texts else []
     precision = options.precision or "auto"
     description = ClassifierDescription(
         labels=labels,
@@ -97,6 +105,7 @@ def plan(model: FetchedModel, options: ImportOptions, draft: Path, warnings: lis
             graph_sha256=_hash_graph(model.path, signature),
             golden_texts_sha256=_hash(json.dumps(texts)),
             evaluation_sha256=hash_file(options.evaluate) if options.evaluate else None,
+            reference_texts_sha256=_hash(json.dumps(reference)) if reference else None,
             precision=precision,
         ),
         files={TOKENIZER: hash_file(draft / TOKENIZER)},
@@ -108,6 +117,7 @@ def plan(model: FetchedModel, options: ImportOptions, draft: Path, warnings: lis
         golden_texts=texts,
         labelled=labelled,
         evaluated_on=options.evaluate.name if options.evaluate else "",
+        reference_texts=reference,
         precision=precision,
     )
 
@@ -133,6 +143,11 @@ def assemble(plan: Plan, draft: Path, bench: Path, warnings: list[str]) -> Class
     _require_unchanged(plan)
     examples = record_golden(plan.golden_texts, chosen.answers.golden, description.labels)
     write_golden(draft / GOLDEN, examples)
+    if plan.reference_texts:
+        draft_reference(draft, description, plan.reference_texts)
+    else:
+        golden = chosen.answers.golden
+        warnings.append(draft_golden_reference(draft, description, plan.golden_texts, golden))
     warnings += of_golden(examples, len(plan.golden_texts))
     warnings += of_batches(chosen.answers.batch_invariance)
     return description.model_copy(

@@ -22,6 +22,7 @@ class ImportOptions:
         golden_texts: File with one text a line.
         precision: How the graph may be stored; auto unless given.
         evaluate: File of labelled texts, to measure the accuracy of every precision on.
+        reference_texts: File of texts like those that will be served, to compare the traffic with.
     """
 
     name: str | None = None
@@ -33,3 +34,4 @@ class ImportOptions:
     golden_texts: Path | None = None
     precision: PrecisionChoice | None = None
     evaluate: Path | None = None
+    reference_texts: Path | None = None

@@ -26,11 +26,6 @@ from bentoml._internal.models.model import Model, ModelInfo
 from bentoml.models import ModelContext, ModelOptions
 
 from textclf.artifact import (
-    CARD,
-    DESCRIPTION,
-    GOLDEN,
-    GRAPH,
-    TOKENIZER,
     Artifact,
     hash_file,
     read_artifact,
@@ -40,7 +35,6 @@ from textclf.errors import (
 )
 from textclf.store.reading import MODEL_YAML, find_in, model_folder, open_store
 
-_FILES = (GRAPH, TOKENIZER, GOLDEN, DESCRIPTION, CARD)
 _LATEST = "latest"
 _LOCK = "lock"
 
@@ -105,7 +99,7 @@ def _translated(store: Path, artifact: Artifact) -> Iterator[None]:
 
 
 def _needed_bytes(artifact: Artifact) -> int:
-    return sum((artifact.folder / name).stat().st_size for name in _FILES)
+    return sum((artifact.folder / name).stat().st_size for name in artifact.file_names)
 
 
 def _staging_folder(store: Path) -> Path:
@@ -145,7 +139,7 @@ def _stage(artifact: Artifact, staging: Path) -> Path:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     staged = staging / model_folder(staging, artifact.tag).name
     staged.mkdir()
-    for name in _FILES:
+    for name in artifact.file_names:
         shutil.copyfile(artifact.folder / name, staged / name)
     _write_model_yaml(artifact, staged)
     read_artifact(staged)  # each file against its sha256, as it arrived
@@ -166,7 +160,7 @@ def _write_model_yaml(artifact: Artifact, staged: Path) -> None:
         metadata=description.model_dump(
             mode="json", include={"labels", "lineage"}, exclude_none=True
         )
-        | {"files": {name: hash_file(staged / name) for name in _FILES}},
+        | {"files": {name: hash_file(staged / name) for name in artifact.file_names}},
         context=ModelContext("onnxruntime", {"onnxruntime": version("onnxruntime")}),
     )
     with (staged / MODEL_YAML).open("w", encoding="utf-8") as file:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 import yaml
 
-from textclf.artifact import CARD, DESCRIPTION, GOLDEN, GRAPH, HASHED_FILES, TOKENIZER
+from textclf.artifact import CARD, DESCRIPTION, DRIFT, GOLDEN, GRAPH, REQUIRED_FILES, TOKENIZER
 from textclf.errors import SafetyCheckError
 from textclf.image.checks.check import Flaw, check
 from textclf.image.checks.installed import (
@@ -24,7 +24,8 @@ from textclf.image.checks.subject import Image, Subject
 
 MODEL_YAML = "model.yaml"
 LOCK = "src/requirements/serving.txt"
-_MODEL = rf"models/[^/]+/[^/]+/({GRAPH}|{TOKENIZER}|{DESCRIPTION}|{GOLDEN}|{CARD}|{MODEL_YAML})"
+_FILES = "|".join((GRAPH, TOKENIZER, DESCRIPTION, GOLDEN, DRIFT, CARD, MODEL_YAML))
+_MODEL = rf"models/[^/]+/[^/]+/({_FILES})"
 # What `bentoml build` makes of bentofile.yaml, below BENTO_PATH.
 _BENTO = re.compile(
     r"bento\.yaml|README\.md|apis/(openapi\.yaml|schema\.json)|env/docker/entrypoint\.sh|"
@@ -153,7 +154,8 @@ def _hashes(models: Mapping[str, Entry], folder: str) -> dict[str, str]:
         described = json.loads(models[f"{folder}/{DESCRIPTION}"].content)
         stored = yaml.safe_load(models[f"{folder}/{MODEL_YAML}"].content)
         ours, theirs = described["files"], stored["metadata"]["files"]
-        return {**{n: ours[n] for n in HASHED_FILES}, **{n: theirs[n] for n in (DESCRIPTION, CARD)}}
+        named = [*REQUIRED_FILES, *({DRIFT} & {*ours})]
+        return {n: ours[n] for n in named} | {n: theirs[n] for n in (DESCRIPTION, CARD)}
     except (KeyError, TypeError, ValueError, yaml.YAMLError) as exc:
         raise Flaw(f"/{folder} does not record the sha256 of each file: {exc!r}") from exc
 

@@ -1,4 +1,4 @@
-"""The examples of docs/api.md, docs/keys.md and docs/operate.md, against a service that runs for them."""
+"""The examples of docs, against a service that runs for them."""
 
 from __future__ import annotations
 

@@ -118,7 +118,7 @@ class TokenBucket:
         )
 
 
-def _open_number(path: Path | None) -> memoryview:
+def _open_number(path: Path | None) -> memoryview[float]:
     """Return a number that starts at 0; processes that open the same file share it."""
     if path is not None:
         try:

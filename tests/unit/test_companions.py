@@ -14,6 +14,7 @@ import pytest
 
 from tests.http.serving import free_port
 from textclf.errors import UnauthorizedError
+from textclf.http import companions
 from textclf.http.companions import Companions
 from textclf.http.keys_file import KeysFile
 from textclf.http.metrics_port import MetricsPort
@@ -32,11 +33,11 @@ def _heard(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     logger.setLevel(before[1])
 
 
-async def live(companions: Companions) -> None:
+async def live(beside: Companions) -> None:
     """Start and stop."""
-    companions.start()
+    beside.start()
     await asyncio.sleep(0)
-    await companions.stop()
+    await beside.stop()
 
 
 @pytest.mark.parametrize(
@@ -55,6 +56,37 @@ def test_an_open_service_says_so(
 
     warnings = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert ["TEXTCLF_API_KEYS_FILE" in line and host in line for line in warnings] == [True] * said
+
+
+def test_a_fault_ends_no_companion(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The keys are looked at again after one, which is told once."""
+    (tmp_path / "keys").write_text(f"web:{'a' * 64}\n")
+    keys = KeysFile(tmp_path / "keys")
+    looks = 0
+
+    async def run() -> None:
+        looked = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def look() -> None:
+            nonlocal looks
+            looks += 1
+            if looks == 3:
+                loop.call_soon_threadsafe(looked.set)
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr(keys, "look", look)
+        monkeypatch.setattr(companions, "_AGAIN_SECONDS", 0.01)
+        beside = Companions(Settings(), keys)
+        beside.start()
+        await asyncio.wait_for(looked.wait(), 10)
+        await beside.stop()
+
+    asyncio.run(run())
+    assert looks >= 3
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
 
 
 @contextlib.asynccontextmanager

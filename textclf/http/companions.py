@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable
 
 from textclf import telemetry
 from textclf.http.keys_file import KeysFile
@@ -13,6 +13,8 @@ from textclf.http.metrics_port import MetricsPort
 from textclf.settings import Settings, read_workers_folder
 
 _LOOPBACK = "127.0.0.1"
+_AGAIN_SECONDS = 1.0
+Work = Callable[[], Coroutine[None, None, None]]
 _LOGGER = logging.getLogger("textclf.companions")
 
 
@@ -30,9 +32,7 @@ class Companions:
         if self._keys is None:
             _warn_without_keys(hosts)
         loop = asyncio.get_running_loop()
-        self._tasks = [loop.create_task(work) for work in self._works(hosts)]
-        for task in self._tasks:
-            task.add_done_callback(_tell)
+        self._tasks = [loop.create_task(_keep(work)) for work in self._works(hosts)]
 
     async def stop(self) -> None:
         """End them all."""
@@ -40,9 +40,9 @@ class Companions:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _works(self, hosts: list[str]) -> Iterable[Coroutine[None, None, None]]:
+    def _works(self, hosts: list[str]) -> Iterable[Work]:
         if self._keys is not None:
-            yield self._keys.watch()
+            yield self._keys.watch
         if port := self._settings.metrics_port:
             yield MetricsPort(
                 host=next(iter(hosts), _LOOPBACK),
@@ -50,7 +50,7 @@ class Companions:
                 render=telemetry.render_metrics,
                 check=self._keys.ring.check if self._keys and self._settings.metrics_key else None,
                 shared=read_workers_folder(),
-            ).hold()
+            ).hold
 
 
 def _warn_without_keys(hosts: list[str]) -> None:
@@ -65,6 +65,14 @@ def _warn_without_keys(hosts: list[str]) -> None:
         )
 
 
-def _tell(task: asyncio.Task[None]) -> None:
-    if not task.cancelled() and (error := task.exception()):
-        _LOGGER.error("a fault of ours", exc_info=error)
+async def _keep(work: Work) -> None:
+    """Begin again after a fault, such as a full disk: a stolen key has to end some time."""
+    told = ""
+    while True:
+        try:
+            await work()
+        except Exception as exc:
+            if repr(exc) != told:
+                _LOGGER.exception("a fault of ours; trying again each second")
+            told = repr(exc)
+        await asyncio.sleep(_AGAIN_SECONDS)

@@ -9,20 +9,22 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 from textclf.admission import QueueLimits
 from textclf.artifact import GRAPH, Artifact
 from textclf.batching import BatchLimits, BatchQueue
 from textclf.cpus import usable_cpus
 from textclf.description import SCORE_TOLERANCE, ClassifierDescription, GoldenExample
+from textclf.drift import FeatureCounts, Observation
+from textclf.drift.counting import Bins
 from textclf.engine import Engine, Scores
 from textclf.errors import GoldenMismatchError
 from textclf.inference import Graph
 from textclf.metrics import Stages, metrics
 from textclf.schema import MAX_TEXTS, Prediction
 from textclf.settings import Settings
-from textclf.tokenization import Tokenizer
+from textclf.tokenization import TokenizedText, Tokenizer
 from textclf.tuning import Tuning, read_tuning, this_machine, tune, write_tuning
 
 # A text of so many characters is tokenised in about the time that a hop to a thread and back takes
@@ -95,6 +97,7 @@ class Classifier:
         self._labels = description.labels
         self._tokenizer = Tokenizer(artifact.tokenizer_path, max_tokens=description.max_tokens)
         self._cache = _Cache(options.cache_texts)
+        self._drift = self._count_features()
         cpus = options.threads or usable_cpus()
         graph = cache(lambda threads: Graph(artifact.graph_path, description, threads=threads))
         self.tuning = self._tune(graph, options, cpus) if options.tune else Tuning()
@@ -127,6 +130,12 @@ class Classifier:
             QueueFullError: Too many texts are waiting.
             InferenceError: The graph fails on one of these texts.
         """
+        answers = await self._look_up(texts, stages)
+        if self._drift:
+            self._drift.add(answer.bins for answer in answers)
+        return [answer.prediction for answer in answers]
+
+    async def _look_up(self, texts: Sequence[str], stages: Stages | None) -> list[_Answer]:
         if not self._cache.most:
             return await self._classify(texts, stages)
         known = {text: answer for text in texts if (answer := self._cache.get(text))}
@@ -160,9 +169,9 @@ class Classifier:
             InferenceError: The graph fails on one of these texts.
         """
         replayed = [
-            (example, prediction)
+            (example, answer.prediction)
             for examples in requests
-            for example, prediction in zip(
+            for example, answer in zip(
                 examples, await self._classify([e.text for e in examples]), strict=True
             )
         ]
@@ -177,6 +186,18 @@ class Classifier:
     def close(self) -> None:
         """Let running batches end and drop the rest."""
         self._engine.close()
+        if self._drift:
+            metrics().gathered.forget(self._drift)
+            self._drift.write()
+
+    def _count_features(self) -> FeatureCounts | None:
+        """Return what counts for drift; None for a model that has nothing to compare with."""
+        if self.artifact.reference is None:
+            return None
+        own = metrics()
+        counts = FeatureCounts(self.artifact.reference, self.artifact.tag, own.drift_texts)
+        own.gathered.look(counts, counts.write)
+        return counts
 
     def _tune(
         self, open_graph: Callable[[int], Graph], options: ServingOptions, cpus: int
@@ -196,9 +217,7 @@ class Classifier:
             write_tuning(options.tuning_file, machine, tuning)
         return tuning
 
-    async def _classify(
-        self, texts: Sequence[str], stages: Stages | None = None
-    ) -> list[Prediction]:
+    async def _classify(self, texts: Sequence[str], stages: Stages | None = None) -> list[_Answer]:
         stages = stages or Stages()
         with self._engine.places(len(texts)):
             stages.began = time.perf_counter()
@@ -211,14 +230,27 @@ class Classifier:
             stages.tokenised = time.perf_counter()
             scores = await self._engine.scores(input_ids, stages)
         return [
-            self._prediction(row, truncated=text.truncated)
-            for row, text in zip(scores, tokenized, strict=True)
+            self._answer(text, row, tokens)
+            for text, row, tokens in zip(texts, scores, tokenized, strict=True)
         ]
 
-    def _prediction(self, scores: Scores, *, truncated: bool) -> Prediction:
+    def _answer(self, text: str, scores: Scores, tokenized: TokenizedText) -> _Answer:
         winner = int(scores.argmax())
-        score = round(float(scores[winner]), 6)
-        return Prediction(label=self._labels[winner], score=min(score, 1.0), truncated=truncated)
+        label, score = self._labels[winner], min(round(float(scores[winner]), 6), 1.0)
+        prediction = Prediction(label=label, score=score, truncated=tokenized.truncated)
+        if self._drift is None:
+            return _Answer(prediction, ())
+        ids = tokenized.input_ids
+        unknown = self._tokenizer.count_unknown(ids)
+        observation = Observation(label, score, len(ids), len(text), unknown, tokenized.truncated)
+        return _Answer(prediction, self._drift.place(observation))
+
+
+class _Answer(NamedTuple):
+    """A prediction, and what of its text is counted; nothing where drift is not measured."""
+
+    prediction: Prediction
+    bins: Bins
 
 
 class _Cache:
@@ -226,15 +258,15 @@ class _Cache:
 
     def __init__(self, most: int) -> None:
         self.most = most
-        self._answers: OrderedDict[str, Prediction] = OrderedDict()
+        self._answers: OrderedDict[str, _Answer] = OrderedDict()
 
-    def get(self, text: str) -> Prediction | None:
+    def get(self, text: str) -> _Answer | None:
         if found := self._answers.get(text):
             self._answers.move_to_end(text)
         return found
 
-    def put(self, text: str, prediction: Prediction) -> None:
-        self._answers[text] = prediction
+    def put(self, text: str, answer: _Answer) -> None:
+        self._answers[text] = answer
         self._answers.move_to_end(text)
         if len(self._answers) > self.most:
             self._answers.popitem(last=False)

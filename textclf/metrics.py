@@ -155,6 +155,11 @@ class Metrics:
         self.cached_texts = Counter(
             "textclf_cached_texts_total", "Texts that were answered from the cache."
         )
+        self.drift_texts = Counter(
+            "textclf_drift_texts_total",
+            "Classified texts by the bin of each feature that the reference distribution has.",
+            ["model", "feature", "bin"],
+        )
         self.model_info = Gauge(
             "textclf_model_info",
             "1, for the model that is served: its store tag, textclf's version, how its numbers "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import struct
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from textclf.metrics import metrics
 
 _MOST_READINGS = 5
+_APPENDED: dict[object, Callable[[bytes], bytes]] = {}
 _WORKERS_GAUGES = re.compile(r"gauge_live\w*_(\d+)\.db")
 
 
@@ -27,10 +29,30 @@ def render_metrics() -> tuple[str, bytes]:
     metrics().gathered.write()
     _forget_dead_workers()
     client: Any = BentoMLContainer.metrics_client.get()
+    page = _read_all(client)
+    return client.CONTENT_TYPE_LATEST, b"".join([page, *(a(page) for a in [*_APPENDED.values()])])
+
+
+def append_to_metrics(owner: object, lines: Callable[[bytes], bytes]) -> None:
+    """Add what can only be told from the sums of all workers.
+
+    Args:
+        owner: Who can take it back.
+        lines: Takes the page of metrics, and returns more of it; from any thread.
+    """
+    _APPENDED[owner] = lines
+
+
+def append_no_more(owner: object) -> None:
+    """Take back what an owner appends."""
+    _APPENDED.pop(owner, None)
+
+
+def _read_all(client: Any) -> bytes:
     for _ in range(_MOST_READINGS - 1):
         with suppress(struct.error, RuntimeError):
-            return client.CONTENT_TYPE_LATEST, client.generate_latest()
-    return client.CONTENT_TYPE_LATEST, client.generate_latest()
+            return bytes(client.generate_latest())
+    return bytes(client.generate_latest())
 
 
 def refuse_usage_tracking() -> None:

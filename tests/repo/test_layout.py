@@ -14,7 +14,7 @@ from tests.http.serving import PROJECT
 # A module imports only from lines above its own; modules of one package import each other.
 ORDER = (
     ("", "errors", "schema", "description", "cost", "cpus", "termination"),
-    ("logs", "gathering", "metric_files", "process"),
+    ("drift", "logs", "gathering", "metric_files", "process"),
     ("metrics",),
     ("telemetry",),
     ("settings", "batching", "tables", "labels", "golden", "graph_signature"),

@@ -126,8 +126,7 @@ class Page:
     def send(self, observations: Sequence[Observation]) -> None:
         """Count some texts."""
         assert self.counts
-        for one in observations:
-            self.counts.add(self.counts.place(one))
+        self.counts.add(map(self.counts.place, observations))
         self.counts.write()
 
     def scrape(self) -> dict[str, float]:
@@ -209,7 +208,7 @@ def test_texts_are_kept_in_no_form(reference: Reference) -> None:
     page = Page(reference)
     assert page.counts
     for one in draw(4, 3_000):
-        page.counts.add(page.counts.place(one))
+        page.counts.add([page.counts.place(one)])
         assert len(page.counts._waiting) < 1_024
     assert all(index is None or index < 10 for bins in page.counts._waiting for index in bins)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from prometheus_client import Counter as Metric
 
@@ -52,9 +52,9 @@ class FeatureCounts:
         """Return the bin of each feature; None where the text says nothing of it."""
         return tuple([place(observation) for place in self._places])
 
-    def add(self, bins: Bins) -> None:
-        """Count a text; on the event loop."""
-        self._waiting.append(bins)
+    def add(self, texts: Iterable[Bins]) -> None:
+        """Count texts by their bins; on the event loop."""
+        self._waiting.extend(texts)
         if len(self._waiting) >= _MOST_WAITING:
             self.write()
 

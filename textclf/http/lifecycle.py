@@ -14,6 +14,7 @@ import ctypes
 import gc
 import logging
 import signal
+import struct
 import threading
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -22,8 +23,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Literal
 
 import textclf
-from textclf import store
+from textclf import store, telemetry
 from textclf.artifact import GRAPH, Artifact, read_artifact
+from textclf.drift import DriftMonitor
 from textclf.errors import NotReadyError, TextClassifierError
 from textclf.http import self_check
 from textclf.metrics import metrics
@@ -108,12 +110,14 @@ class Lifecycle:
             _LOGGER.exception("not ready: a fault of ours", extra={"model": self.tag})
         else:
             _settle_memory()
+            await asyncio.to_thread(self._watch_drift, artifact)
             self._settle("ready")
             self._watching = asyncio.create_task(self._watch(self._classifier))
             _LOGGER.info("ready", extra={"model": self.tag, **self._classifier.tuning.summary})
 
     async def close(self) -> None:
         """Let running batches end."""
+        telemetry.append_no_more(self)
         for task in (self._loading, self._watching):
             if task is not None:
                 task.cancel()
@@ -129,6 +133,27 @@ class Lifecycle:
             if self.state == "ready":
                 self._enter("failed")
             _LOGGER.error("ready no more: %s", exc, extra={"model": self.tag})  # noqa: TRY400
+
+    def _watch_drift(self, artifact: Artifact) -> None:
+        """Compare what all workers count from now on with the reference, at each scrape."""
+        page = b""  # what was counted so far, if it can be read: other workers may be starting too
+        with suppress(struct.error, RuntimeError, ValueError):
+            page = telemetry.render_metrics()[1]
+        monitor = DriftMonitor(self.tag, artifact.reference, page)
+        telemetry.append_to_metrics(self, monitor.render)
+        if artifact.reference is None:
+            _LOGGER.warning(
+                "drift of the traffic is not measured: the model has no reference distribution; "
+                "import it again with --reference-texts",
+                extra={"model": self.tag},
+            )
+        elif artifact.reference.origin == "golden":
+            _LOGGER.info(
+                "drift is measured against %d golden texts and alerts no one; import the model "
+                "with --reference-texts",
+                artifact.reference.texts,
+                extra={"model": self.tag},
+            )
 
     def _settle(self, state: State) -> None:
         if self.state == "starting":  # SIGTERM may have come first

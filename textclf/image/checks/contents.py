@@ -24,7 +24,7 @@ from textclf.image.checks.subject import Image, Subject
 
 MODEL_YAML = "model.yaml"
 LOCK = "src/requirements/serving.txt"
-_FILES = "|".join((GRAPH, TOKENIZER, DESCRIPTION, GOLDEN, DRIFT, CARD, MODEL_YAML))
+_FILES = f"{GRAPH}|{TOKENIZER}|{DESCRIPTION}|{GOLDEN}|{DRIFT}|{CARD}|{MODEL_YAML}"
 _MODEL = rf"models/[^/]+/[^/]+/({_FILES})"
 # What `bentoml build` makes of bentofile.yaml, below BENTO_PATH.
 _BENTO = re.compile(

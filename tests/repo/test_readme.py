@@ -13,14 +13,16 @@ from types import MappingProxyType
 
 import pytest
 
-from scripts import _rollout_arguments, render_settings
+from scripts import _rollout_arguments, render_errors, render_settings
 from tests.azure.standin import AzureStandIn, client_environment
 from tests.http.serving import PROJECT, Served, free_port
 from tests.repo.conftest import visitor_environment
 from tests.repo.pages import EXAMPLES, Command, read_commands
 from tests.tiny_models import write_roberta
 from textclf.azureml.environment import V1, V2, lay_environment
-from textclf.errors import RequestError
+from textclf.errors import InvalidRequestError, RequestError
+from textclf.http.problems import MAX_FAULTS, parse_request
+from textclf.schema import MAX_TEXT_CHARACTERS, MAX_TEXTS, ClassifyRequest
 from textclf.settings import Settings
 
 README = (PROJECT / "README.md").read_text("utf-8")
@@ -227,13 +229,39 @@ def test_the_settings_tables_can_be_written(
     assert {name: (tmp_path / name).read_text("utf-8") for name in copies} == copies
 
 
-def test_the_error_table_has_every_status() -> None:
-    """Each status a client can get has one row."""
-    page = (PROJECT / "docs" / "errors.md").read_text("utf-8")
-    rows = [int(status) for status in re.findall(r"^\| (\d{3}) \|", page, re.MULTILINE)]
-    below = [error.http_status for error in RequestError.__subclasses__()]
+ERRORS = (PROJECT / "docs" / "errors.md").read_text("utf-8")
 
-    assert rows == sorted({RequestError.http_status, *below})
+
+def test_the_error_table_has_every_refusal() -> None:
+    """Each way in which a request can get no prediction has one row, in the order of statuses."""
+    rows = re.findall(r"^\| (\d{3}) \| `(\w+)` \| [^|]+ \| [^|]+ \|$", ERRORS, re.MULTILINE)
+    errors = [RequestError, *RequestError.__subclasses__()]
+
+    assert rows == sorted((str(error.http_status), error.reason) for error in errors)
+
+
+def test_the_exit_codes_are_the_errors() -> None:
+    """The table has every error of a command; run scripts/render_errors.py after a change."""
+    assert render_errors.with_exit_codes(ERRORS) == ERRORS
+    assert "| 10 | `SettingsError` | One or more settings" in ERRORS
+
+
+def test_the_codes_of_faults_are_listed() -> None:
+    """The page has each code that a fault of a body can have, and no other."""
+    bodies: list[object] = [
+        [], {}, {"texts": "fine"}, {"texts": []}, {"texts": ["fine"] * (MAX_TEXTS + 1)},
+        {"texts": ["  "]}, {"texts": [1]}, {"texts": ["x" * (MAX_TEXT_CHARACTERS + 1)]},
+        {"texts": ["fine"], "more": 1}, {str(number): 1 for number in range(MAX_FAULTS + 1)},
+    ]  # fmt: skip
+    codes = set()
+    for body in bodies:
+        with pytest.raises(InvalidRequestError) as refusal:
+            parse_request(ClassifyRequest, json.dumps(body).encode())
+        codes |= {fault["code"] for fault in refusal.value.faults}
+    table = ERRORS.split("## Codes of a 422")[1].split("## Exit")[0]
+    rows = [row.split(" | ")[0] for row in table.splitlines() if row.startswith("| `")]
+
+    assert set(re.findall(r"`(\w+)`", " ".join(rows))) == codes
 
 
 def test_the_layout_is_there() -> None:

@@ -86,25 +86,30 @@ def test_unknown_model_keeps_the_service_from_being_ready(tmp_path: Path) -> Non
 
 
 def test_bad_settings_stop_the_start(tmp_path: Path) -> None:
-    """Every bad setting is named in one line, and nothing is served."""
-    run = start_badly(tmp_path, TEXTCLF_INFERENCE_THREADS="many", TEXTCLF_MAX_BODY="1")
+    """Every bad setting is named in one line, with what is wrong in files; nothing is served.
 
-    assert run.returncode == SettingsError.exit_code
-    (line,) = run.stderr.splitlines()
-    assert "TEXTCLF_INFERENCE_THREADS" in line
-    assert "did you mean TEXTCLF_MAX_BODY_BYTES?" in line
-
-
-def test_bad_keys_file_stops_the_start(tmp_path: Path) -> None:
-    """A key in the clear is noticed before anyone relies on it, and is not repeated."""
+    A key in the clear is noticed before anyone relies on it, and is not repeated.
+    """
     keys = tmp_path / "keys"
     keys.write_text("web:open-sesame")
 
-    run = start_badly(tmp_path, TEXTCLF_API_KEYS_FILE=str(keys))
+    run = start_badly(
+        tmp_path,
+        TEXTCLF_INFERENCE_THREADS="many",
+        TEXTCLF_MAX_BODY="1",
+        TEXTCLF_MAX_QUEUE_TOKENS="10",
+        TEXTCLF_MAX_BATCH_TOKENS="11",
+        TEXTCLF_API_KEYS_FILE=str(keys),
+    )
 
     assert run.returncode == SettingsError.exit_code
-    assert f"{keys}, line 1 is not name:sha256" in run.stderr
-    assert "open-sesame" not in run.stderr
+    (line,) = run.stderr.splitlines()
+    assert line.startswith("cannot start: ")
+    assert "TEXTCLF_INFERENCE_THREADS" in line
+    assert "did you mean TEXTCLF_MAX_BODY_BYTES?" in line
+    assert "TEXTCLF_MAX_QUEUE_TOKENS: less than a batch" in line
+    assert f"{keys}, line 1 is not name:sha256" in line
+    assert "open-sesame" not in line
 
 
 def start_badly(home: Path, **environ: str) -> subprocess.CompletedProcess[str]:

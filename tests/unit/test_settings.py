@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from textclf.errors import SettingsError
+from textclf.http.keys import read_keys_file
 from textclf.settings import (
     Settings,
     colours_are_wanted,
@@ -71,6 +72,46 @@ def test_all_faults_are_named_at_once() -> None:
         Settings.from_environment(environ)
 
     assert all(name in str(refusal.value) for name in environ)
+
+
+def test_faults_of_files_and_of_other_variables_are_named_with_them(tmp_path: Path) -> None:
+    """What one setting has against another, what a file has, and what OpenTelemetry would ask."""
+    nowhere = tmp_path / "nowhere" / "tuning.json"
+    environ = {
+        "TEXTCLF_DRAIN_SECONDS": "-1",
+        "TEXTCLF_MAX_BATCH_TOKENS": "100000",
+        "TEXTCLF_TUNING_FILE": str(nowhere),
+        "TEXTCLF_API_KEYS_FILE": str(tmp_path / "keys"),
+        "TEXTCLF_METRICS_KEY": "maybe",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "collector",
+    }
+
+    with pytest.raises(SettingsError) as refusal:
+        Settings.from_environment(environ, readers={"api_keys_file": read_keys_file})
+
+    faults = str(refusal.value).split("; TEXTCLF_")
+    assert len(faults) == 5
+    for said in (
+        "DRAIN_SECONDS: Input should be",
+        "MAX_QUEUE_TOKENS: less than a batch; make it at least 100000, TEXTCLF_MAX_BATCH_TOKENS",
+        f"TUNING_FILE: cannot write {nowhere}",
+        "METRICS_KEY: Input should be",
+        f"API_KEYS_FILE: cannot read {tmp_path / 'keys'}",
+        "OTEL_EXPORTER_OTLP_ENDPOINT: name a URL",
+    ):
+        assert said in str(refusal.value)
+
+
+@pytest.mark.parametrize(("batch", "queue"), [("4096", "4096"), ("0", "1")])
+def test_settings_that_agree_are_taken(tmp_path: Path, batch: str, queue: str) -> None:
+    """A queue that holds a batch, and a file that can be written although it is not there yet."""
+    environ = {
+        "TEXTCLF_MAX_BATCH_TOKENS": batch,
+        "TEXTCLF_MAX_QUEUE_TOKENS": queue,
+        "TEXTCLF_TUNING_FILE": str(tmp_path / "tuning.json"),
+    }
+
+    assert Settings.from_environment(environ).max_queue_tokens == int(queue)
 
 
 def test_source_date_epoch() -> None:

@@ -9,11 +9,27 @@ import httpx
 import hypothesis
 import pytest
 import schemathesis
+from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from tests.http.serving import PROJECT, Served
 from textclf.errors import RequestError
 
-schema = schemathesis.openapi.from_path(PROJECT / "openapi.json")
+
+def read_document() -> dict[str, Any]:
+    """Return the committed document without the header fields, which have tests of their own.
+
+    Made up, they let most requests end before their bodies are read, or before their answers.
+    """
+    document: dict[str, Any] = json.loads((PROJECT / "openapi.json").read_text("utf-8"))
+    for path in document["paths"].values():
+        path.get("post", {}).pop("parameters", None)
+    return document
+
+
+# ModelVersionInfer is asked what ModelInfer is asked, which takes its time.
+schema = schemathesis.openapi.from_dict(read_document()).exclude(operation_id="ModelVersionInfer")
+# Most names are of no model.
+schema.config.update(parameters={"path.model": "sentiment", "path.version": "reference-2"})
 
 
 @schema.parametrize()
@@ -25,7 +41,9 @@ schema = schemathesis.openapi.from_path(PROJECT / "openapi.json")
 )
 def test_every_answer_is_in_the_document(service: Served, case: schemathesis.Case[Any]) -> None:
     """Generated requests, right and wrong, get documented statuses, types, headers and bodies."""
-    case.call_and_validate(base_url=service.url)
+    # No schema says that a tensor has as many elements as its shape says.
+    excluded: list[Any] = [positive_data_acceptance] if case.path.endswith("/infer") else []
+    case.call_and_validate(base_url=service.url, excluded_checks=excluded)
 
 
 def test_committed_document_is_the_served_one(client: httpx.Client) -> None:
@@ -40,7 +58,7 @@ def test_document_names_every_status(client: httpx.Client, path: str) -> None:
 
     errors: list[type[RequestError]] = [RequestError, *RequestError.__subclasses__()]
     reachable = {error.http_status for error in errors}
-    assert {int(status) for status in responses} == reachable - {404, 405, 499} | {200}
+    assert {int(status) for status in responses} == reachable - {404, 405, 431, 499} | {200}
     for status, response in responses.items():
         media_type = "application/json" if status == "200" else "application/problem+json"
         assert response["content"][media_type]["example"]

@@ -36,7 +36,7 @@ from textclf.http.problems import Refusal
 from textclf.http.routing import JSON, NOWHERE, Answer, Route
 
 EXTENSIONS = ["binary_tensor_data"]
-_PLATFORM = "onnxruntime_onnx"
+PLATFORM = "onnxruntime_onnx"
 _MODEL = r"/v2/models/(?P<model>[^/]+)(?:/versions/(?P<version>[^/]+))?"
 _JSON_LENGTH = JSON_LENGTH.lower().encode()
 _MOST_FAULTS = 8
@@ -93,7 +93,7 @@ class _Protocol:
         return ModelMetadata(
             name=name,
             versions=[version],
-            platform=_PLATFORM,
+            platform=PLATFORM,
             inputs=[TensorMetadata(name="text", datatype="BYTES", shape=[-1])],
             outputs=[
                 TensorMetadata(name=output, datatype=datatype, shape=[-1])

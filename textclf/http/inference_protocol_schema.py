@@ -26,6 +26,9 @@ _DATA = {
         "anyOf": [_TEXT, {"type": "array", "minItems": 1, "maxItems": 1, "items": _TEXT}],
     },
 }
+# OpenAPI 3.0 has no const.
+_Name = Annotated[Literal["text"], WithJsonSchema({"type": "string", "enum": ["text"]})]
+_Type = Annotated[Literal["BYTES"], WithJsonSchema({"type": "string", "enum": ["BYTES"]})]
 _Size = Annotated[int, Field(ge=1, le=MAX_TEXTS)]
 
 
@@ -33,24 +36,25 @@ class _Object(BaseModel):
     model_config = ConfigDict(strict=True, frozen=True)
 
 
-class InputParameters(_Object):
-    """What is said of an input besides its shape and type."""
+class TensorParameters(_Object):
+    """Where the data of a tensor is that has none in the JSON."""
 
     binary_data_size: Annotated[
-        int, Field(ge=0, description="Bytes after the JSON that stand for the data.")
-    ] = 0
+        int,
+        Field(default_factory=int, ge=0, description="Its bytes after the JSON."),
+    ]
 
 
 class RequestInput(_Object):
     """The texts: in ``data``, or after the JSON as the binary extension writes them."""
 
-    name: Literal["text"]
+    name: _Name
     shape: Annotated[
         list[_Size], Field(min_length=1, max_length=2, description="[n] or [n, 1], n texts.")
     ]
-    datatype: Literal["BYTES"]
-    parameters: InputParameters = InputParameters()
-    data: Annotated[list[Any], WithJsonSchema(_DATA)] = []
+    datatype: _Type
+    parameters: Annotated[TensorParameters, Field(default_factory=TensorParameters)]
+    data: Annotated[list[Any], WithJsonSchema(_DATA), Field(default_factory=list)]
 
 
 class OutputParameters(_Object):
@@ -67,7 +71,7 @@ class RequestOutput(_Object):
     """An output that is asked for."""
 
     name: OutputName
-    parameters: OutputParameters = OutputParameters()
+    parameters: Annotated[OutputParameters, Field(default_factory=OutputParameters)]
 
 
 class RequestParameters(_Object):
@@ -98,16 +102,10 @@ class InferenceRequest(_Object):
         }
     )
 
-    id: Annotated[str, Field(description="Comes back in the answer.")] = ""
-    parameters: RequestParameters = RequestParameters()
+    id: Annotated[str, Field(default_factory=str, description="Comes back in the answer.")]
+    parameters: Annotated[RequestParameters, Field(default_factory=RequestParameters)]
     inputs: Annotated[list[RequestInput], Field(min_length=1, max_length=1)]
-    outputs: Annotated[list[RequestOutput], Field(max_length=len(DATATYPES))] = []
-
-
-class ResponseOutputParameters(_Object):
-    """Where an output is that has no ``data``."""
-
-    binary_data_size: Annotated[int, Field(ge=0, description="Its bytes after the JSON.")] = 0
+    outputs: Annotated[list[RequestOutput], Field(default_factory=list, max_length=len(DATATYPES))]
 
 
 class ResponseOutput(_Object):
@@ -116,8 +114,8 @@ class ResponseOutput(_Object):
     name: OutputName
     shape: list[_Size]
     datatype: Literal["BYTES", "FP32", "BOOL"]
-    parameters: ResponseOutputParameters = ResponseOutputParameters()
-    data: list[str | float | bool] = []
+    parameters: Annotated[TensorParameters, Field(default_factory=TensorParameters)]
+    data: Annotated[list[str | float | bool], Field(default_factory=list)]
 
 
 class InferenceResponse(_Object):
@@ -125,7 +123,7 @@ class InferenceResponse(_Object):
 
     model_name: str
     model_version: str
-    id: Annotated[str, Field(description="As in the request, if it has one.")] = ""
+    id: Annotated[str, Field(default_factory=str, description="As in the request, if given.")]
     outputs: list[ResponseOutput]
 
 

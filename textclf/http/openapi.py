@@ -9,20 +9,14 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import JsonSchemaMode, models_json_schema
 
-from textclf.errors import (
-    BodyTooLargeError,
-    DeadlineExceededError,
-    InvalidRequestError,
-    MalformedRequestError,
-    NotReadyError,
-    QueueFullError,
-    RequestError,
-    UnauthorizedError,
-    UnsupportedMediaTypeError,
-)
+from textclf.errors import InvalidRequestError, NotReadyError, RequestError
+from textclf.http import inference_protocol_openapi
+from textclf.http.inference_protocol_codec import JSON_LENGTH
+from textclf.http.openapi_parts import REFUSALS, headers, predicting, ref, refusal
 from textclf.http.problems import MEDIA_TYPE, title
+from textclf.http.routing import JSON
 from textclf.schema import (
     ClassifyRequest,
     ClassifyResponse,
@@ -40,19 +34,6 @@ _SCHEMAS = (
     Problem,
     ValidationProblem,
 )
-_REFUSALS: tuple[tuple[type[RequestError], str], ...] = (
-    (MalformedRequestError, "the body is not JSON in UTF-8, or is nested too deep"),
-    (UnauthorizedError, "this route asks for a key: send Authorization: Bearer KEY"),
-    (BodyTooLargeError, "the body is over 1048576 bytes; send fewer texts a request"),
-    (UnsupportedMediaTypeError, "send JSON with Content-Type: application/json"),
-    (InvalidRequestError, "1 fault in the body; errors says where"),
-    (QueueFullError, "1024 texts are waiting; try again in a second"),
-    (RequestError, "a fault of ours; quote the request id to report it"),
-    (NotReadyError, "the service is shutting down; try again to reach another replica"),
-    (DeadlineExceededError, "no answer within 30 s; send fewer texts"),
-)
-_REFUSAL_FIELDS = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
-_JSON = "application/json"
 
 
 class OpenApiDocument(dict[str, Any]):
@@ -102,6 +83,7 @@ def build_openapi(version: str) -> OpenApiDocument:
             "/healthz": {"get": _probe("healthz", "The same as /livez")},
             "/readyz": {"get": _readiness()},
             "/metrics": {"get": _probe("metrics", "Prometheus metrics")},
+            **inference_protocol_openapi.describe_paths(),
         },
         "components": {
             "schemas": _schemas(),
@@ -110,6 +92,7 @@ def build_openapi(version: str) -> OpenApiDocument:
                 "X-Model": _header("Store tag of the model that is served."),
                 "Retry-After": _header("Seconds to wait before another try."),
                 "WWW-Authenticate": _header("The scheme to authenticate with."),
+                JSON_LENGTH: _header("Bytes of the JSON, where tensors in bytes follow it."),
             },
             "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
         },
@@ -133,21 +116,16 @@ def _prediction(
     response: type[BaseModel],
     example: dict[str, Any],
 ) -> dict[str, Any]:
-    return {
-        "operationId": name,
-        "summary": summary,
-        "tags": ["Predictions"],
-        "security": [{}, {"key": []}],
-        "requestBody": {"required": True, "content": {_JSON: {"schema": _ref(request)}}},
-        "responses": {
-            "200": {
-                "description": response.__doc__,
-                "headers": _headers(),
-                "content": {_JSON: {"schema": _ref(response), "example": example}},
-            },
-            **{str(error.http_status): _refusal(error, detail) for error, detail in _REFUSALS},
+    described = predicting(name, summary, "Predictions", request)
+    described["responses"] = {
+        "200": {
+            "description": response.__doc__,
+            "headers": headers(),
+            "content": {JSON: {"schema": ref(response), "example": example}},
         },
+        **{str(error.http_status): _refusal(error, detail) for error, detail in REFUSALS},
     }
+    return described
 
 
 def _refusal(error: type[RequestError], detail: str) -> dict[str, Any]:
@@ -159,21 +137,14 @@ def _refusal(error: type[RequestError], detail: str) -> dict[str, Any]:
         "detail": detail,
         "request_id": "5f3b0d6c9f6e4d0c8a3c2b1a09f8e7d6",
     }
-    schema: type[BaseModel] = Problem
-    if error is InvalidRequestError:
-        schema = ValidationProblem
-        fault = {
-            "pointer": "/texts/0",
-            "code": "blank",
-            "detail": "a text needs more than white space and control characters",
-        }
-        example["errors"] = [fault]
-    field = _REFUSAL_FIELDS.get(status)
-    return {
-        "description": error.__doc__,
-        "headers": _headers(*([field] if field else [])),
-        "content": {MEDIA_TYPE: {"schema": _ref(schema), "example": example}},
+    if error is not InvalidRequestError:
+        return refusal(error, MEDIA_TYPE, Problem, example)
+    fault = {
+        "pointer": "/texts/0",
+        "code": "blank",
+        "detail": "a text needs more than white space and control characters",
     }
+    return refusal(error, MEDIA_TYPE, ValidationProblem, {**example, "errors": [fault]})
 
 
 def _probe(name: str, summary: str) -> dict[str, Any]:
@@ -184,7 +155,7 @@ def _probe(name: str, summary: str) -> dict[str, Any]:
         "responses": {
             "200": {
                 "description": "Yes" if name != "metrics" else "Prometheus text format",
-                "headers": _headers(),
+                "headers": headers(),
                 "content": {"text/plain": {"schema": {"type": "string"}}},
             }
         },
@@ -199,22 +170,12 @@ def _readiness() -> dict[str, Any]:
 
 
 def _schemas() -> dict[str, Any]:
-    _, document = models_json_schema(
-        [(model, "serialization") for model in _SCHEMAS],
-        ref_template="#/components/schemas/{model}",
-    )
+    own: list[tuple[Any, JsonSchemaMode]] = [(model, "serialization") for model in _SCHEMAS]
+    own += [(model, "validation") for model in inference_protocol_openapi.SCHEMAS]
+    _, document = models_json_schema(own, ref_template="#/components/schemas/{model}")
     schemas: dict[str, Any] = document["$defs"]
     return schemas
 
 
-def _ref(model: type[BaseModel]) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{model.__name__}"}
-
-
 def _header(description: str) -> dict[str, Any]:
     return {"description": description, "schema": {"type": "string"}}
-
-
-def _headers(*more: str) -> dict[str, Any]:
-    names = ("X-Request-Id", "X-Model", *more)
-    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}

@@ -138,7 +138,9 @@ def ask(client: httpx.Client, key: str, texts: int = 1) -> httpx.Response:
 
 
 @pytest.mark.parametrize("path", ["/predict", "/classify", "/v2/models/sentiment/infer"])
-@pytest.mark.parametrize("key", [None, "Bearer web", f"Bearer {sha256('so many')}"])
+@pytest.mark.parametrize(
+    "key", [None, "", "Basic open sesame", "Bearer web", f"Bearer {sha256('open sesame')}"]
+)
 def test_predicting_asks_for_a_key(guarded: Guarded, path: str, key: str | None) -> None:
     """Whatever else is sent in its place gets the same 401, whether or not a name is right."""
     with guarded.served.client() as client:

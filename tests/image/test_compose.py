@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -143,7 +144,8 @@ def running(prometheus_image: str) -> Iterator[Running]:
     ports = {"TEXTCLF_PORT": str(free_port()), "PROMETHEUS_PORT": str(free_port())}
     images = {"TEXTCLF_IMAGE": image_under_test(), "PROMETHEUS_IMAGE": prometheus_image}
     try:
-        up = compose("up", "--detach", name=name, **images, **ports)
+        # Of Grafana there is no image here to run.
+        up = compose("up", "--detach", "textclf", "prometheus", name=name, **images, **ports)
         logs = up.stderr if up.returncode == 0 else compose("logs", name=name, **images).stdout
         assert up.returncode == 0, up.stderr + logs[-3000:]
         yield Running(
@@ -180,6 +182,7 @@ def test_compose_asks_which_image() -> None:
     assert valid.returncode == 0, valid.stderr
     assert "textclf:1.2.3" in valid.stdout
     assert "prom/prometheus:v" in valid.stdout
+    assert re.search(r"grafana/grafana:\d+\.\d+\.\d+$", valid.stdout, re.MULTILINE)
 
 
 def test_prometheus_starts_when_the_service_is_healthy(running: Running) -> None:

@@ -217,11 +217,14 @@ def _service(folder: Path, version: str, port: int) -> Iterator[Served]:
 
 
 @contextlib.contextmanager
-def run_prometheus(folder: Path, targets: Sequence[str], **every_seconds: int) -> Iterator[str]:
+def run_prometheus(
+    folder: Path, targets: Sequence[str], *, rules: Sequence[Path] = (), **every_seconds: int
+) -> Iterator[str]:
     """Run a Prometheus; each job that is named scrapes all targets every so many seconds."""
     folder.mkdir()
     url = f"127.0.0.1:{free_port()}"
     config = {
+        "rule_files": [str(file) for file in rules],
         "scrape_configs": [
             {
                 "job_name": job,

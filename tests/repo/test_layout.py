@@ -16,7 +16,7 @@ ORDER = (
     ("", "errors", "schema", "description", "cost", "cpus", "termination"),
     ("drift", "logs", "gathering", "metric_files", "process"),
     ("metrics",),
-    ("telemetry",),
+    ("telemetry", "tracing"),
     ("settings", "batching", "tables", "labels", "golden", "graph_signature"),
     ("model_card",),
     ("artifact",),

@@ -17,7 +17,7 @@ from scripts import _rollout_arguments, render_errors, render_settings
 from tests.azure.standin import AzureStandIn, client_environment
 from tests.http.serving import PROJECT, Served, free_port
 from tests.repo.conftest import visitor_environment
-from tests.repo.pages import EXAMPLES, Command, read_commands
+from tests.repo.pages import EXAMPLES, FENCED, Command, read_commands
 from tests.tiny_models import write_roberta
 from textclf.azureml.environment import V1, V2, lay_environment
 from textclf.errors import InvalidRequestError, RequestError
@@ -270,6 +270,39 @@ def test_the_layout_is_there() -> None:
     paths = [line.split()[0] for line in layout.splitlines()]
 
     assert [path for path in paths if not (PROJECT / path).exists()] == []
+
+
+PROSE = sorted(
+    path
+    for pattern in ("*.md", "benchmarks/*.md", "deploy/**/*.md", "docs/*.md")
+    for path in PROJECT.glob(pattern)
+)
+
+
+@pytest.mark.parametrize("page", PROSE, ids=lambda page: page.relative_to(PROJECT).as_posix())
+def test_links_lead_somewhere(page: Path) -> None:
+    """Each file that a page links to is there, and has the heading that the link names."""
+    for target in re.findall(r"\]\((?!https?://)([^)\s]+)\)", page.read_text("utf-8")):
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked.read_text("utf-8")), target
+
+
+def anchors(text: str) -> set[str]:
+    """Return what a link can name of a page, as GitHub makes it of the headings."""
+    headings = re.findall(r"^#+ (.*)$", re.sub(FENCED, "", text), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_alert_has_its_runbook() -> None:
+    """Whoever is woken finds what to do; no section is left of an alert that is gone."""
+    rules = (PROJECT / "deploy/prometheus/rules.yml").read_text("utf-8")
+    operate = (PROJECT / "docs/operate.md").read_text("utf-8")
+    alerts = set(re.findall(r"^\s*- alert: (\w+)$", rules, re.MULTILINE))
+
+    assert alerts == set(re.findall(r"^### (Textclf\w+)$", operate, re.MULTILINE))
+    assert all(f"docs/operate.md#{alert.lower()}" in rules for alert in alerts)
 
 
 def test_the_readme_fits() -> None:

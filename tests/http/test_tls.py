@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
@@ -12,6 +14,7 @@ from tests.certificates import write_certificates
 from tests.conftest import require
 from tests.http.serving import Served, serve
 from tests.http.test_contract import assert_problem, post
+from tests.rollout.stage import run_prometheus
 from tests.unit.test_keys import sha256
 
 
@@ -45,6 +48,28 @@ def test_metrics_may_ask_for_a_key(secured: Served) -> None:
     with secured.client() as client:
         assert_problem(client.get("/metrics"), 401)
         assert client.get("/metrics", headers=right).status_code == 200
+
+
+def test_prometheus_scrapes_with_a_key(secured: Served, tmp_path: Path) -> None:
+    """The genuine one, with the key in a file and the authority it trusts."""
+    require(shutil.which("prometheus") is not None, "there is no prometheus; run `make parts`")
+    assert secured.certificates
+    (tmp_path / "key").write_text("open sesame")
+    scrape = {
+        "scheme": "https",
+        "tls_config": {"ca_file": str(secured.certificates.authority)},
+        "authorization": {"credentials_file": str(tmp_path / "key")},
+    }
+    target = secured.url.removeprefix("https://")
+    with run_prometheus(tmp_path / "own", [target], scrape=scrape, textclf=1) as prometheus:
+
+        def is_up() -> bool:
+            with contextlib.suppress(httpx.TransportError):
+                found = httpx.get(f"{prometheus}/api/v1/query", params={"query": "up == 1"}).json()
+                return bool(found.get("data", {}).get("result"))
+            return False
+
+        secured.wait_for(is_up, "Prometheus never saw it up")
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -218,9 +218,22 @@ def _service(folder: Path, version: str, port: int) -> Iterator[Served]:
 
 @contextlib.contextmanager
 def run_prometheus(
-    folder: Path, targets: Sequence[str], *, rules: Sequence[Path] = (), **every_seconds: int
+    folder: Path,
+    targets: Sequence[str],
+    *,
+    rules: Sequence[Path] = (),
+    scrape: Mapping[str, object] | None = None,
+    **every_seconds: int,
 ) -> Iterator[str]:
-    """Run a Prometheus; each job that is named scrapes all targets every so many seconds."""
+    """Run a Prometheus; each job that is named scrapes all targets every so many seconds.
+
+    Args:
+        folder: Its own; is made.
+        targets: ``host:port`` of each.
+        rules: Files of rules.
+        scrape: More of each job's configuration.
+        every_seconds: The interval of each job.
+    """
     folder.mkdir()
     url = f"127.0.0.1:{free_port()}"
     config = {
@@ -231,6 +244,7 @@ def run_prometheus(
                 "scrape_interval": f"{every}s",
                 "scrape_timeout": f"{SCRAPE_SECONDS}s",
                 "static_configs": [{"targets": list(targets)}],
+                **(scrape or {}),
             }
             for job, every in every_seconds.items()
         ],

@@ -18,9 +18,16 @@ class Transport:
 
     def __init__(self) -> None:
         self.done: list[bytes] = []
+        self.closing = False
+
+    def is_closing(self) -> bool:
+        """Say whether the connection is going."""
+        return self.closing
 
     def write(self, data: bytes) -> None:
-        """Record a write."""
+        """Record a write, as uvloop takes it."""
+        if self.closing:
+            raise RuntimeError("the handler is closed")
         self.done.append(data)
 
     def close(self) -> None:
@@ -101,3 +108,19 @@ def test_another_server_sends_as_it_likes() -> None:
     asyncio.run(answer())
 
     assert sent == [{"type": "http.response.start"}]
+
+
+def test_an_answer_to_a_client_that_has_just_gone_is_no_fault() -> None:
+    """Between the loss of a connection and its being told of, nothing is written."""
+    cycle = Cycle(keep_alive=True)
+    cycle.transport.closing = True
+    transport = cycle.transport
+
+    async def answer() -> None:
+        with joined_writes(cycle.send):
+            await cycle.send({"type": "http.response.start"})
+            await cycle.send({"type": "http.response.body", "body": b"body"})
+
+    asyncio.run(answer())
+
+    assert transport.done == []

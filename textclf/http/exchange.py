@@ -40,7 +40,7 @@ _MOST_IGNORED_BYTES = 65_536
 _NOT_DELEGATED = {b"range", b"content-type", b"content-length", b"transfer-encoding", b"expect"}
 ASSETS = "/static_content"
 REFUSAL = "textclf.refusal"  # of a scope: why the server refuses the request before it is answered
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
+REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,128}")
 _LOGGER = logging.getLogger("textclf.access")
 
 
@@ -53,7 +53,7 @@ class Exchange:
         self.path: str = scope["path"]
         self._headers_given: dict[bytes, bytes] = dict(reversed(scope["headers"]))
         given = self.header(b"x-request-id") or ""
-        self.request_id = given if _REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
+        self.request_id = given if REQUEST_ID.fullmatch(given) else os.urandom(16).hex()
         self._send = send
         self._tag = lifecycle.tag
         self.route = NOWHERE
@@ -143,7 +143,8 @@ class Exchange:
             media_type = dict(given).get(b"content-type", b"").decode("latin-1")
             message = {**message, "headers": [*given, *self._headers(media_type, {})]}
         if self._status < 400:  # what follows a refused head is dropped
-            await self._send(message)
+            with joined_writes(self._send):
+                await self._send(message)
 
     def record(self, tracer: Tracer | None = None) -> None:
         """Count the request and log it; trace it if it was to predict."""

@@ -31,9 +31,10 @@ class _Collecting:
         self._transport.close()
 
     def flush(self) -> None:
-        if self._parts:
+        # The client may have gone a moment ago, which uvicorn learns only after uvloop has closed.
+        if self._parts and not self._transport.is_closing():
             self._transport.write(b"".join(self._parts))
-            self._parts = []
+        self._parts = []
 
 
 @contextmanager

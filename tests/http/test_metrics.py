@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import secrets
 import signal
 from collections import defaultdict
@@ -210,3 +211,20 @@ def test_files_that_exist_are_served_and_counted(client: httpx.Client) -> None:
     assert [client.get(f"/static_content/{name}").status_code for name in names] == [200] * len(
         names
     )
+
+
+def test_the_page_names_every_metric(client: httpx.Client) -> None:
+    """Whatever /metrics shows of ours is in docs/metrics.md, and nothing there is missing."""
+    docs = (PROJECT / "docs" / "metrics.md").read_text("utf-8")
+    described = set(re.findall(r"^\| `(textclf_\w+?)(?:_total)?` \|", docs, re.MULTILINE))
+    text = client.get("/metrics").text
+    shown = {
+        family.name
+        for family in text_string_to_metric_families(text)
+        if family.name.startswith("textclf_")
+    }
+    of_drift = {name for name in shown if name.startswith("textclf_drift_")}
+    unused = {"textclf_key_requests"}  # until there are keys
+
+    assert shown - of_drift == described - of_drift - unused
+    assert len(of_drift) > 1

@@ -43,7 +43,6 @@ _HEADERS = MappingProxyType(
         "Cross-Origin-Opener-Policy": "same-origin",
         "Cross-Origin-Resource-Policy": "same-origin",
         "Referrer-Policy": "no-referrer",
-        "X-Content-Type-Options": "nosniff",
     }
 )
 
@@ -77,8 +76,7 @@ def page_routes(lifecycle: Lifecycle) -> Iterator[Route]:
         return files[exchange.path]
 
     async def model(_exchange: Exchange, _body: bytes) -> Answer:
-        figures = Answer.of(_describe(lifecycle))
-        return figures._replace(headers={**_HEADERS, "Cache-Control": "no-store"})
+        return Answer.of(_describe(lifecycle))
 
     yield Route(name=PATH, handler=page, pattern=re.compile("|".join(map(re.escape, files))))
     yield Route(name=f"{PATH}/model", handler=model, predicts=True)

@@ -67,6 +67,11 @@ def test_document_names_every_status(client: httpx.Client, path: str) -> None:
 def test_examples_in_the_document_fit_its_schemas(client: httpx.Client) -> None:
     """A reader may copy them."""
     document = client.get("/docs.json").json()
-    for path in ("/predict", "/classify"):
-        body = document["components"]["schemas"][f"{path[1:].title()}Request"]["example"]
+    requests = {
+        "/predict": "PredictRequest",
+        "/classify": "ClassifyRequest",
+        "/v2/models/sentiment/infer": "InferenceRequest",
+    }
+    for path, name in requests.items():
+        body = document["components"]["schemas"][name]["example"]
         assert client.post(path, json=body).status_code == 200

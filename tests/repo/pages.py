@@ -7,7 +7,8 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-EXAMPLES = ("api.md", "keys.md", "operate.md")  # each followed by itself, where a service is served
+# Each is followed by itself, where a service is served.
+EXAMPLES = ("api.md", "keys.md", "operate.md", "protocol.md")
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _PYTHON_OUTPUT = re.compile(r"\)  # (.*)$", re.MULTILINE)
 _JAVASCRIPT_OUTPUT = re.compile(r"\);  // (.*)$", re.MULTILINE)

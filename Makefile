@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve azure-demo image image-test rollout-test rollout-demo test bench bench-quick check hooks lock lock-peers parts environment
+.PHONY: help serve azure-demo image image-test rollout-test rollout-demo test fuzz soak bench bench-quick check hooks lock lock-peers parts environment
 
 HOST := 127.0.0.1
 PORT ?= 3000
@@ -11,6 +11,7 @@ UPGRADE :=
 BASE_IMAGE ?=
 IMAGE_OPTIONS ?=
 BENCH_OPTIONS ?=
+SOAK_OPTIONS ?=
 export BENTOML_DO_NOT_TRACK := True
 export ORT_DISABLE_TELEMETRY := 1
 export UV_PYTHON_DOWNLOADS := never
@@ -57,9 +58,15 @@ rollout-demo: environment  ## show a good rollout and a bad one, in less than th
 
 test: environment  ## run every other test; print what they cover, served processes included
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --ignore=tests/image --ignore=tests/rollout
+	$(BIN)/coverage run -m pytest --ignore=tests/image --ignore=tests/rollout --ignore=tests/fuzz
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
+
+fuzz: environment  ## send 100,000 mutated requests and 4,000 raw streams, in a minute or two
+	$(BIN)/python -m pytest tests/fuzz
+
+soak: environment  ## plant every fault once under load; SOAK_OPTIONS="--minutes 30" goes on
+	$(BIN)/python -m tests.soak $(SOAK_OPTIONS)
 
 bench: environment  ## measure this project and its peers, in less than half an hour
 	$(BIN)/python scripts/benchmark.py --readme $(BENCH_OPTIONS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
@@ -109,7 +110,7 @@ def judge_soak(soak: Soak, *, began: float, ended: float) -> Verdict:
         rows=rows,
         slope=slope,
         memory=_memory_in_words(slope, judged=long_enough),
-        flaws=_memory_flaws(slope) if long_enough else [],
+        flaws=_skipped_flaws(rows) + (_memory_flaws(slope) if long_enough else []),
         samples=soak.samples,
         windows=[
             (episode.fault, episode.planted, episode.released)
@@ -159,6 +160,13 @@ def _memory_in_words(slope: Slope | None, *, judged: bool) -> str:
     if judged:
         return f"{said}; at most {MEMORY_BOUND_MB_PER_HOUR:g} are allowed"
     return f"{said}; not judged in less than {MEMORY_FROM_MINUTES:g} minutes"
+
+
+def _skipped_flaws(rows: Sequence[Row]) -> list[str]:
+    """Let nothing be left out where every part must be."""
+    if os.environ.get("TEXTCLF_REQUIRE_ALL") != "1":
+        return []
+    return [f"{row.fault}: {row.skipped}" for row in rows if row.skipped]
 
 
 def _memory_flaws(slope: Slope | None) -> list[str]:

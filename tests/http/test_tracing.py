@@ -221,7 +221,7 @@ def test_no_text_leaves_by_the_log_or_a_trace(
     """Whatever a request holds, and wherever: all that the process wrote and sent is without it."""
     texts = [PLANTED, f"{PLANTED} is fine"]
     whole = json.dumps([PLANTED]).encode()
-    bodies = [
+    bodies: list[str | bytes] = [
         json.dumps([PLANTED]), json.dumps({"texts": texts}), json.dumps(texts),
         json.dumps({PLANTED: PLANTED}), json.dumps({"texts": [PLANTED, 1], PLANTED: PLANTED}),
         json.dumps([PLANTED * 1000]), whole[:-1], whole + b"\xff", whole + PLANTED.encode(),

@@ -7,6 +7,9 @@ import shlex
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from tests.http.serving import PROJECT
+
+README = (PROJECT / "README.md").read_text("utf-8")
 # Each is followed by itself, where a service is served.
 EXAMPLES = ("api.md", "keys.md", "operate.md", "protocol.md")
 FENCED = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)

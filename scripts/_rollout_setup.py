@@ -127,11 +127,14 @@ def build_controller(
     asked = argparse.Namespace(**vars(arguments) | {part: urls.get(part) for part in PARTS})
     stable, candidate = urls.get("stable", ""), urls.get("candidate", "")
     model = state.versions["candidate"].model
+    counted = metrics.build(asked)
+    if isinstance(traffic, metrics.PassesOver):
+        counted = metrics.MetricsPassedOver(counted, traffic)
     return Controller(
         store=store,
         sources=Sources(
             traffic=traffic,
-            metrics=metrics.build(asked),
+            metrics=counted,
             pairs=pairs,
             find_unready=lambda: find_unready(candidate, model),
         ),

@@ -14,6 +14,7 @@ from textclf.errors import PreflightError
 from textclf.rollout.controller import Controller
 from textclf.rollout.evidence import Sources
 from textclf.rollout.identity import begin
+from textclf.rollout.metrics import MetricsPassedOver
 from textclf.rollout.plan import Plan
 from textclf.rollout.preflight import check_candidate, find_unready
 from textclf.rollout.recording import RecorderProcess
@@ -117,7 +118,7 @@ class Rehearsal:
             store=store,
             sources=Sources(
                 traffic=stage.nginx,
-                metrics=stage.scraped(),
+                metrics=MetricsPassedOver(stage.scraped(), stage.nginx),
                 pairs=RecorderProcess(stage.recorder, urls, self.folder),
                 find_unready=lambda: find_unready(urls["candidate"]),
             ),

@@ -108,7 +108,7 @@ class Command:
 
 def test_a_good_candidate_whose_controller_is_killed(stage: Stage, folder: Path) -> None:
     """Killed and started again, a rollout is promoted, once; no client notices either."""
-    step = {**CANARY["steps"][0], "pause_seconds": 15}  # so that others run meanwhile
+    step = {**CANARY["steps"][0], "pause_seconds": 8}  # so that others run meanwhile
     command = Command(stage, folder, CANARY | {"steps": [step]})
     with stage.load(RATE) as load:
         with command.begun(until=STEP) as first:

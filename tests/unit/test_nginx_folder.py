@@ -93,9 +93,13 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
         Nginx(tmp_path / "file" / "nginx", UPSTREAMS).prepare(Site())
 
 
-def log_line(version: str, *addresses: str) -> str:
-    """Return what nginx logs of a request."""
-    return f"2026-01-01T00:00:00+00:00 an-id {version} {', '.join(addresses)} 200 0.010\n"
+def log_line(version: str, *addresses: str, status: int = 502) -> str:
+    """Return what nginx logs of a request that the last of several versions answered."""
+    asked, statuses = (
+        ", ".join(addresses),
+        ", ".join([str(status)] * (len(addresses) - 1) + ["200"]),
+    )
+    return f"2026-01-01T00:00:00+00:00 an-id {version} {asked} {statuses} 200 0.010\n"
 
 
 A, B, C = "10.0.0.1:3000", "[::1]:3001", "10.0.0.3:3000"
@@ -110,6 +114,9 @@ def test_requests_that_another_version_answered_are_counted(tmp_path: Path) -> N
     first = folder.count_passed_over()
     with log.open("a") as file:
         file.write(passed[-9:] + log_line("stable", "-") + "torn, by a full disk\n")
+        file.write(
+            log_line("candidate", A, B, status=503)
+        )  # which it answered, and counted, itself
 
     assert first == Counter(candidate=1, stable=1)
     assert folder.count_passed_over() == Counter(candidate=2, stable=1)

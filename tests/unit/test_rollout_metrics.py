@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 
 import pytest
 
-from textclf.errors import EvidenceError
+from textclf.errors import EvidenceError, TrafficError
 from textclf.rollout import metrics
+from textclf.rollout.metrics import MetricsPassedOver
 from textclf.rollout.metrics.metrics import Sample, observe
 from textclf.rollout.metrics.prometheus import PrometheusMetrics
 from textclf.rollout.metrics.scrape import ScrapedMetrics
-from textclf.rollout.observation import Observation
+from textclf.rollout.observation import Observation, Reading, add
 
 
 def requests(route: str, status: str, value: float) -> Sample:
@@ -90,3 +92,49 @@ def test_a_prometheus_is_asked_if_one_is_named(options: list[str], kind: type[ob
     arguments.stable, arguments.candidate = "http://127.0.0.1:1", "http://127.0.0.1:2"
 
     assert isinstance(metrics.build(arguments), kind)
+
+
+class Engine:
+    """Passes versions over as often as it is set to."""
+
+    def __init__(self, **counts: int) -> None:
+        self.counts: Counter[str] | None = Counter(counts)
+
+    def passed_over(self) -> Counter[str]:
+        """Return the counts, or fail."""
+        if self.counts is None:
+            raise TrafficError("its log is gone")
+        return self.counts.copy()
+
+
+class Idle:
+    """Metrics of versions that count nothing."""
+
+    def read(self, version: str) -> Reading:
+        """Return the same for every version."""
+        return Reading(replicas={version: observe([requests("/predict", "200", 1)], where="here")})
+
+
+def test_requests_that_a_version_was_passed_over_for_are_its_errors() -> None:
+    """From the first reading on, beside what it counts itself."""
+    engine = Engine(candidate=100, stable=7)
+    counted = MetricsPassedOver(Idle(), engine)
+    before = {version: counted.read(version) for version in ("candidate", "stable")}
+    engine.counts = Counter(candidate=105, stable=7)
+    after = {version: counted.read(version).since(of.replicas) for version, of in before.items()}
+
+    assert {version: add(tuple(of.replicas.values())).errors for version, of in before.items()} == {
+        "candidate": 0,
+        "stable": 0,
+    }
+    assert (after["candidate"].requests, after["candidate"].errors) == (5, 5)
+    assert (after["stable"].requests, after["stable"].errors) == (0, 0)
+
+
+def test_an_engine_that_cannot_tell_is_missing_evidence() -> None:
+    """Never a version that was not passed over."""
+    engine = Engine()
+    engine.counts = None
+
+    with pytest.raises(EvidenceError, match="its log is gone"):
+        MetricsPassedOver(Idle(), engine).read("candidate")

@@ -80,7 +80,7 @@ def decide(
         return Decision(action="abort", reason=_join(failed))
     missing = [finding for finding in findings if finding.phase != "Successful"]
     if missing or not findings:
-        reason = _join(missing) or "there is no evidence at all"
+        reason = _first(missing) if missing else "there is no evidence at all"
         late = patience.held_seconds >= patience.hold_limit_seconds
         limit = f"no evidence within {patience.hold_limit_seconds:g} s: " if late else ""
         if no_way_back:
@@ -102,6 +102,12 @@ def _stay(no_way_back: str) -> str:
 
 def _join(findings: Iterable[Finding]) -> str:
     return "; ".join(finding.reason for finding in findings)
+
+
+def _first(findings: Sequence[Finding]) -> str:
+    """Return what lacks first; a line is read at a terminal, and the look has them all."""
+    others = len(findings) - 1
+    return findings[0].reason + (f" (and {others} more)" if others else "")
 
 
 def _passed(findings: Sequence[Finding]) -> str:

@@ -138,7 +138,7 @@ def _check_restarts(state: State, candidate: Reading) -> tuple[State, list[Findi
     tally = state.tallies.get("candidate")
     before = tally.last if tally else {}
     seen = sum(
-        before[name].requests > 0 and now.started_after(before[name])
+        before[name].answered > 0 and now.started_after(before[name])
         for name, now in candidate.replicas.items()
         if name in before
     )

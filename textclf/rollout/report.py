@@ -163,8 +163,7 @@ def _draw_metric(axes: Axes, title: str, points: Sequence[_Point]) -> None:
     # Few requests have bounds far off; near the budget is where a person looks.
     shown = [p.finding["value"] for p in points] + [threshold]
     shown += [p.finding["lower"] for p in points if p.finding["lower"] is not None]
-    top, bottom = max(shown) * 1.5, 0.0 if threshold < 1 else 0.5
-    axes.set_ylim(bottom, top if top > bottom else None)
+    axes.set_ylim(0.0, max(shown) * 1.5 or None)
     axes.set_title(title, fontsize=9, loc="left")
 
 

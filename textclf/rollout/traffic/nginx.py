@@ -125,8 +125,8 @@ class Nginx:
     def passed_over(self) -> Counter[str]:
         """Return how many requests for each version another was asked to answer, since the start.
 
-        Such a version refused or reset the connection, was silent for longer than the site allows,
-        or answered 502 or 503. Clients do not see it, and what it counts itself may not show it.
+        Such a version refused or reset the connection, or was silent for longer than the site
+        allows. Clients do not see it, and it does not count it itself.
         The count is that of access.log, from its first line to its last: two readings apart say
         what came between them, and a process that starts anew reads the same. A name that stands
         for several addresses is passed over whenever one of them is, so name one address.

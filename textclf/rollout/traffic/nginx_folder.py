@@ -25,8 +25,9 @@ from textclf.rollout.traffic.nginx_config import Site
 
 CONFIG = "nginx.conf"
 NEXT = "nginx.conf.next"
-# Time, id, version, then the address of each that was asked.
-_PASSED_OVER = re.compile(rb"\S+ \S+ (stable|candidate|baseline) [^ ,]+, ")
+# Time, id, version, the address of each that was asked, and what came of it: 502 and 504 are words
+# of nginx's own for no answer, while a version counts a 503 itself.
+_PASSED_OVER = re.compile(rb"\S+ \S+ (stable|candidate|baseline) [^ ,]+(?:, [^ ,]+)+ 50[24], ")
 
 
 class Folder:

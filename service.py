@@ -56,15 +56,15 @@ class FrontedService(bentoml.Service[Any]):
             ConnectionLimits,
             limit_connections,
         )
+        from textclf.http.shedding import Shedder  # noqa: PLC0415
         from textclf.metric_files import take_room_for_metrics  # noqa: PLC0415
 
         take_room_for_metrics()
         lifecycle.read_ahead()
-        limit_connections(
-            ConnectionLimits(
-                connections=settings.max_connections, read_seconds=settings.read_timeout_seconds
-            )
+        limits = ConnectionLimits(
+            connections=settings.max_connections, read_seconds=settings.read_timeout_seconds
         )
+        limit_connections(limits, Shedder(lifecycle, ("/predict", "/classify")).refusal)
         tracer = Tracer.open() if is_traced else None
         return FrontDoor(super().to_asgi(is_main=is_main), lifecycle, settings, keys, tracer)
 

@@ -79,8 +79,8 @@ class Admission:
             return
         if self.wait_seconds(load) > self._limits.seconds:
             raise self._full(f"{self.wait_seconds(load):.1f} s of work is", load)
-        if load.work > self._short_work() and self._clock() < self._short_until:
-            raise self._full("more than can be worked off is", load)
+        if (after := self.overloaded_seconds(load)) is not None:
+            raise _try_again("more than can be worked off is", after)
 
     def require_tokens(self, tokens: int, work: float, load: Load, deadline: float) -> None:
         """Let a call wait that is tokenised.
@@ -108,6 +108,14 @@ class Admission:
                     "send fewer texts"
                 )
             raise _try_again(f"{wait:.2g} s of work is", own + wait - left)
+
+    def overloaded_seconds(self, load: Load) -> int | None:
+        """Return when to come again if every call is refused by now, whatever it is."""
+        now = self._clock()
+        if now >= self._short_until or load.work <= self._short_work():
+            return None
+        self._short_until = now + _SHORT_FOR_SECONDS
+        return max(1, ceil(self._seconds(load.work - self._short_work())))
 
     def learn(self, work: float, seconds: float) -> None:
         """Take into account how long a batch took."""

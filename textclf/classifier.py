@@ -183,6 +183,10 @@ class Classifier:
                 + "; ".join(mismatches)
             )
 
+    def overloaded_seconds(self) -> int | None:
+        """Return when to come again if every call is refused by now, whatever its texts are."""
+        return None if self._cache.most else self._engine.overloaded_seconds()
+
     def close(self) -> None:
         """Let running batches end and drop the rest."""
         self._engine.close()

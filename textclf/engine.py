@@ -175,6 +175,10 @@ class Engine:
                 with self._state.changed:
                     self._queue.discard(tickets)
 
+    def overloaded_seconds(self) -> int | None:
+        """Return when to come again if every call is refused by now, whatever it is."""
+        return self._admission.overloaded_seconds(self._load())
+
     def close(self) -> None:
         """Let running batches end and drop the rest; returns when the threads have ended."""
         with self._state.changed:

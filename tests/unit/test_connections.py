@@ -51,10 +51,20 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
     await send({"type": "http.response.body", "body": body})
 
 
+def shed(path: bytes, fields: list[tuple[bytes, bytes]]) -> tuple[bytes, bytes] | None:
+    """Refuse what is asked for under /shed at once."""
+    return (
+        (b"x-fields: %d\r\ncontent-length: 2\r\n" % len(fields), b"no")
+        if path == b"/shed"
+        else None
+    )
+
+
 @contextmanager
 def serving(connections: int) -> Iterator[int]:
     """Serve ``answer`` under limits and give its port."""
-    limit_connections(ConnectionLimits(connections=connections, read_seconds=READ_SECONDS))
+    limits = ConnectionLimits(connections=connections, read_seconds=READ_SECONDS)
+    limit_connections(limits, shed)
     config = uvicorn.Config(answer, log_config=None, lifespan="off", timeout_keep_alive=2)
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
@@ -191,6 +201,44 @@ def test_long_heads_that_are_within_the_limits_are_read(port: int) -> None:
             while not re.search(rb"\+\d+$", received):
                 received += connection.recv(65_536)
             assert statuses(received) == [200]
+
+
+SHED = POST.replace(b"fine", b"shed")
+SHED_TALES: dict[str, tuple[bytes, list[int], bool]] = {
+    "before another": (SHED + b"good" + SHED + b"good" + GET, [429, 429, 200], True),
+    "behind another": (GET + SHED + b"good", [200, 200], True),  # in its turn, as any request
+    "in chunks": (
+        CHUNKED.replace(b"fine", b"shed") + b"4\r\ngood\r\n0\r\n\r\n" + GET,
+        [429, 200],
+        True,
+    ),
+    "by another method": (GET.replace(b"fine", b"shed"), [200], True),
+    "no HTTP after it": (SHED + b"goodHELLO\r\n\r\n", [429, 400], False),
+    "half of it": (SHED + b"go", [], False),
+    "of HTTP/1.0": (SHED.replace(b"1.1", b"1.0") + b"good", [429], False),
+    "the last": (SHED[:-2] + b"Connection: close\r\n\r\ngood", [429], False),
+}
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected", "goes_on"), SHED_TALES.values(), ids=SHED_TALES.keys()
+)
+def test_what_is_shed_is_answered_without_a_word_to_the_application(
+    port: int, sent: bytes, expected: list[int], goes_on: bool
+) -> None:
+    """Once it was sent whole; the connection goes on as it would."""
+    with connect(port) as connection:
+        connection.sendall(sent)
+        received = b""
+        while goes_on and len(statuses(received)) < len(expected):
+            received += connection.recv(65_536)
+        if not goes_on:
+            received = read_to_end(connection)
+
+        assert statuses(received) == expected
+        if goes_on:
+            connection.sendall(GET)
+            assert statuses(connection.recv(65_536)) == [200]
 
 
 def test_the_server_is_not_named(port: int) -> None:

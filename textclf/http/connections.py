@@ -19,11 +19,16 @@ from __future__ import annotations
 import asyncio
 import resource
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from uvicorn.config import HTTP_PROTOCOLS, Config
-from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol, RequestResponseCycle
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
 
 from textclf.errors import (
@@ -39,6 +44,11 @@ _MAX_HEAD_BYTES = 32_768
 _MAX_FIELDS = 100
 _SPARE_FILES = 128  # for the model, the log, metrics, what BentoML holds
 _CLOSE = {"Connection": "close"}
+Shed = Callable[[bytes, list[tuple[bytes, bytes]]], tuple[bytes, bytes] | None]
+
+
+def _shed_nothing(_path: bytes, _fields: list[tuple[bytes, bytes]]) -> None:
+    return None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,13 +64,18 @@ class ConnectionLimits:
     read_seconds: float
 
 
-def limit_connections(limits: ConnectionLimits) -> None:
+def limit_connections(limits: ConnectionLimits, shed: Shed = _shed_nothing) -> None:
     """Have the uvicorn that is started next in this process hold its connections to limits.
 
     BentoML starts it, and has no option for any of this; uvicorn looks its protocol up here.
+
+    Args:
+        limits: For each worker.
+        shed: Given the path and the fields of a POST, returns the fields and the body of a 429 that
+            it gets at once.
     """
     files = _raise_open_files(limits.connections + _SPARE_FILES)
-    guard = Guard(max(1, files - _SPARE_FILES), limits.read_seconds)
+    guard = Guard(max(1, files - _SPARE_FILES), limits.read_seconds, shed)
 
     def protocol(**options: Any) -> LimitedProtocol:
         return LimitedProtocol(guard, **options)
@@ -81,8 +96,9 @@ def _raise_open_files(wanted: int) -> int:
 class Guard:
     """What the connections of one server share: how many there are, and who waits for whom."""
 
-    def __init__(self, connections: int, read_seconds: float) -> None:
+    def __init__(self, connections: int, read_seconds: float, shed: Shed) -> None:
         self.read_seconds = read_seconds
+        self.shed = shed
         self.waiting: OrderedDict[LimitedProtocol, None] = OrderedDict()
         self._connections = connections
         self._all: set[LimitedProtocol] = set()
@@ -132,12 +148,14 @@ class LimitedProtocol(HttpToolsProtocol):
             config.server_header = False
             config.encoded_headers = _without_server(config.encoded_headers)
             server_state.default_headers = _without_server(server_state.default_headers)
+        self.access_log = False  # the application has its own
         self._guard = guard
         self._in_head = False
         self._head_bytes = 0  # at most: what came with the end of the request before counts too
         self._since = 0.0
         self._stuck_since = 0.0
         self._refused = False
+        self._shed_with: tuple[bytes, bytes] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         """Begin to wait for a request."""
@@ -186,8 +204,31 @@ class LimitedProtocol(HttpToolsProtocol):
         if len(self.headers) > _MAX_FIELDS or (
             self._head_bytes > _MAX_HEAD_BYTES and self._head_size() > _MAX_HEAD_BYTES
         ):
-            self.scope[REFUSAL] = _head_too_large()  # type: ignore[typeddict-unknown-key]
+            self.scope[REFUSAL] = _head_too_large()  # type: ignore[literal-required]
+        elif self._is_shed():
+            self._since = self.loop.time()
+            self._guard.waiting[self] = None  # for the rest of the request
+            return
         super().on_headers_complete()
+
+    def on_body(self, body: bytes) -> None:
+        """Hand on a part of the body, if anyone reads it."""
+        if self._shed_with is None:
+            super().on_body(body)
+
+    def on_message_complete(self) -> None:
+        """End the request; answer it, if that is done here."""
+        if self._shed_with is None:
+            super().on_message_complete()
+            return
+        (fields, body), self._shed_with = self._shed_with, None
+        keep = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
+        common = [b"%b: %b\r\n" % field for field in self.server_state.default_headers]
+        end = b"\r\n" if keep else b"connection: close\r\n\r\n"
+        self.transport.write(b"".join([STATUS_LINE[429], *common, fields, end, body]))
+        if not keep:
+            self.transport.close()
+        self.on_response_complete()
 
     def on_response_complete(self) -> None:
         """Begin to wait for the next request, unless it is there already."""
@@ -241,7 +282,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self.on_message_begin()  # a scope of its own
         self._in_head = False
         self.scope |= {"method": "other", "path": "", "raw_path": b"", "query_string": b""}
-        self.scope[REFUSAL] = error  # type: ignore[typeddict-unknown-key]
+        self.scope[REFUSAL] = error  # type: ignore[literal-required]
         cycle = RequestResponseCycle(
             scope=self.scope,
             transport=self.transport,
@@ -257,6 +298,16 @@ class LimitedProtocol(HttpToolsProtocol):
         )
         cycle.more_body = False
         return cycle
+
+    def _is_shed(self) -> bool:
+        """Say whether the request is refused at once; one that is waited for or queued is not."""
+        busy = self.cycle is not None and not self.cycle.response_complete
+        if busy or self.parser.get_method() != b"POST" or self.expect_100_continue:
+            return False
+        if self.parser.should_upgrade():
+            return False
+        self._shed_with = self._guard.shed(self.url, self.headers)
+        return self._shed_with is not None
 
     def _head_size(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)

@@ -82,6 +82,12 @@ class Lifecycle:
         detail, headers = _NOT_READY.get(self.state, _NOT_READY["starting"])
         raise NotReadyError(detail, headers=headers)
 
+    def overloaded_seconds(self) -> int | None:
+        """Return when to come again if the model is ready, but every call is refused by now."""
+        if self.state != "ready" or self._classifier is None:
+            return None
+        return self._classifier.overloaded_seconds()
+
     def read_ahead(self) -> Future[Artifact]:
         """Begin to read the model while the server is still being put together; returns at once."""
         pool = ThreadPoolExecutor(1, "reading")

@@ -87,6 +87,7 @@ def serve(  # noqa: PLR0913 - each by name, and few at a time
     folder: Path,
     *,
     ready: bool = True,
+    host: str = "127.0.0.1",
     port: int | None = None,
     target: str = "",
     environ: Mapping[str, str] | None = None,
@@ -98,6 +99,7 @@ def serve(  # noqa: PLR0913 - each by name, and few at a time
     Args:
         folder: Holds the store and the log.
         ready: Wait until the service is ready, rather than only alive.
+        host: IP address to listen on.
         port: A free one; None to look for it.
         target: Where Python finds the service; empty for the project's own.
         environ: More environment variables.
@@ -111,7 +113,7 @@ def serve(  # noqa: PLR0913 - each by name, and few at a time
     environment |= {"BENTOML_HOME": str(folder / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
     environment |= environ or {}
     log = folder / "serve.log"
-    command = [sys.executable, "-m", "bentoml", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    command = [sys.executable, "-m", "bentoml", "serve", "--host", host, "--port", str(port)]
     command += [target] if target else []
     if certificates:
         command += ["--ssl-certfile", str(certificates.leaf)]
@@ -125,7 +127,7 @@ def serve(  # noqa: PLR0913 - each by name, and few at a time
             stderr=subprocess.STDOUT,
         )
     scheme = "https" if certificates else "http"
-    served = Served(f"{scheme}://127.0.0.1:{port}", process, log, certificates)
+    served = Served(f"{scheme}://{host}:{port}", process, log, certificates)
     try:
         served.wait_for_status("/readyz" if ready else "/livez", 200)
         yield served

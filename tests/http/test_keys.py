@@ -21,6 +21,7 @@ from tests.unit.test_keys import sha256
 
 LINES = {"web": "open sesame", "busy": "so many", "slow": "so few"}
 LIMITS = {"busy": ":rate=0.001,burst=6", "slow": ":rate=0.001,burst=10"}
+HOST = "127.0.0.2"  # not what a port of its own would take where it did not know the service's
 LISTENING = "0A"  # in /proc/net/tcp
 WORKER = "_bentoml_impl.worker.service"
 TWO_WORKERS = {"BENTOML_CONFIG_OPTIONS": "services.textclf.workers=2"}
@@ -112,8 +113,10 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     (secret / "..data").symlink_to("..first")
     (secret / "keys").symlink_to("..data/keys")
     keys = str(secret / "keys")
-    with serve(folder, environ=TWO_WORKERS, API_KEYS_FILE=keys, METRICS_PORT=str(port)) as served:
-        guarded = Guarded(served, secret, f"http://127.0.0.1:{port}/metrics")
+    with serve(
+        folder, host=HOST, environ=TWO_WORKERS, API_KEYS_FILE=keys, METRICS_PORT=str(port)
+    ) as served:
+        guarded = Guarded(served, secret, f"http://{HOST}:{port}/metrics")
         wait_until_all_are_ready(guarded)
         yield guarded
 

@@ -72,12 +72,13 @@ def _forget_dead_workers() -> None:
     """
     from prometheus_client import CollectorRegistry, multiprocess  # noqa: PLC0415
 
+    files: Any = multiprocess  # its functions carry no types
     with suppress(ValueError):  # metrics are kept in this process alone
-        folder = multiprocess.MultiProcessCollector(CollectorRegistry())._path  # noqa: SLF001
+        folder = files.MultiProcessCollector(CollectorRegistry())._path  # noqa: SLF001
         for file in Path(folder).iterdir():
             found = _WORKERS_GAUGES.fullmatch(file.name)
             if found and not _lives(found[1]):
-                multiprocess.mark_process_dead(int(found[1]), folder)
+                files.mark_process_dead(int(found[1]), folder)
 
 
 def _lives(pid: str) -> bool:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from bentoml._internal import server
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.http.serving import PROJECT, Served, serve
@@ -205,7 +206,7 @@ def test_no_client_makes_a_series(client: httpx.Client) -> None:
 
 def test_files_that_exist_are_served_and_counted(client: httpx.Client) -> None:
     """The page of BentoML has its scripts and styles."""
-    folder = Path(__import__("bentoml").__file__).parent / "_internal/server/static_content"
+    folder = Path(server.__file__).parent / "static_content"
     names = [file.name for file in folder.iterdir()]
 
     assert [client.get(f"/static_content/{name}").status_code for name in names] == [200] * len(

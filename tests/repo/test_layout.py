@@ -13,8 +13,8 @@ from tests.http.serving import PROJECT
 
 # A module imports only from lines above its own; modules of one package import each other.
 ORDER = (
-    ("", "errors", "schema", "description", "cost", "cpus", "termination"),
-    ("drift", "logs", "gathering", "metric_files", "process"),
+    ("", "errors", "schema", "deadline", "description", "cost", "cpus", "termination"),
+    ("admission", "drift", "logs", "gathering", "metric_files", "process"),
     ("metrics",),
     ("telemetry", "tracing"),
     ("settings", "batching", "tables", "labels", "golden", "graph_signature"),
@@ -28,7 +28,7 @@ ORDER = (
     ("registration",),
     ("drafting",),
     ("http", "importing", "image"),
-    ("rollout",),
+    ("drift_report", "rollout"),
 )
 ALONE = ("errors", "schema", "description")
 NOT_SERVING = {"azure", "azureml", "onnx", "torch", "transformers"}

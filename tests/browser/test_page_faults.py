@@ -90,8 +90,11 @@ def test_a_service_with_keys(visit: Visit, keyed: Served) -> None:
     give_key(page, "slow")
     expect(page.get_by_role("alert")).to_be_hidden()
     page.keyboard.press("Control+Enter")
-    expect(page.get_by_role("alert")).to_contain_text("The service is busy")
+    expect(page.get_by_role("alert")).to_have_text(
+        re.compile(r"Too many texts at once\s+this key may ask for 0\.05 texts a second")
+    )
     expect(page.locator("#wait")).to_have_text(re.compile(r"in \d+ s"))
+    expect(page.locator("#status")).to_have_text(re.compile(r"Try again in \d+ s\."))
     page.get_by_role("button", name="Try again").click()
     expect(page.get_by_role("button", name="Try again")).to_be_focused()
 

@@ -64,6 +64,8 @@ function fail(problem, lines) {
   const refused = problem.status === 401 && state.key !== "";
   if (problem.status === 401) {
     useKey("");
+  } else if (state.key && !state.model) {
+    askForModel(); // the key was accepted
   }
   showProblem(problem, lines, state.model, refused);
 }

@@ -19,7 +19,7 @@ export function showProblem(problem, lines, model, refused) {
   by("answer").hidden = true;
   by("problem-title").scrollIntoView({ block: "nearest" });
   by("texts").setAttribute("aria-invalid", String(problem.status === 422));
-  say("");
+  say(problem.retryAfter ? `Try again in ${problem.retryAfter} s.` : "");
   countDown(problem.retryAfter ?? 0);
   if (asksForKey) {
     by("key").focus();
@@ -42,7 +42,10 @@ function detail(problem, refused) {
       ? "That key was not accepted. Type it again."
       : "Type the one you were given. It stays in this tab’s memory and is gone when you reload.";
   }
-  return problem.faults.length ? "None was classified. Change this, then try again:" : problem.message;
+  if (problem.faults.length) {
+    return "None was classified. Change this, then try again:";
+  }
+  return problem.message.replace(/; try again[^;]*$/, ""); // a count of the seconds stands below
 }
 
 function faultItem(fault, lines, model) {

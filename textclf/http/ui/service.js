@@ -11,7 +11,7 @@ const TITLES = {
   401: "This service asks for a key",
   413: "These texts are too much for one request",
   422: "The service refused these texts",
-  429: "The service is busy",
+  429: "Too many texts at once",
   500: "The service made a mistake",
   503: "The service is not ready",
   504: "The answer took too long",

@@ -91,6 +91,12 @@ def build_openapi(version: str) -> OpenApiDocument:
                 "X-Request-Id": _header("The id sent by the client, or a new one; the log has it."),
                 "X-Model": _header("Store tag of the model that is served."),
                 "Retry-After": _header("Seconds to wait before another try."),
+                "RateLimit-Policy": _header(
+                    "Where a key has used up its rate: its burst, and the time that brings it."
+                ),
+                "RateLimit": _header(
+                    "Where a key has used up its rate: what is left, and when there is more."
+                ),
                 "WWW-Authenticate": _header("The scheme to authenticate with."),
                 JSON_LENGTH: _header("Bytes of the JSON, where tensors in bytes follow it."),
             },

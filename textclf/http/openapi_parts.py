@@ -39,7 +39,11 @@ TIMEOUT = {
     "description": "Milliseconds that an answer is waited for, if fewer than the service gives it.",
     "schema": {"type": "integer", "minimum": 1, "maximum": 30_000},
 }
-_REFUSAL_FIELDS = {401: "WWW-Authenticate", 429: "Retry-After", 503: "Retry-After"}
+_REFUSAL_FIELDS = {
+    401: ("WWW-Authenticate",),
+    429: ("Retry-After", "RateLimit-Policy", "RateLimit"),
+    503: ("Retry-After",),
+}
 
 
 def refusal(
@@ -49,10 +53,9 @@ def refusal(
     status = error.http_status
     kinds = [kind for kind in RequestError.__subclasses__() if kind.http_status == status]
     reasons = [(kind.__doc__ or "").partition("\n")[0] for kind in kinds or [error]]
-    field = _REFUSAL_FIELDS.get(status)
     return {
         "description": " ".join(reasons),
-        "headers": headers(*([field] if field else [])),
+        "headers": headers(*_REFUSAL_FIELDS.get(status, ())),
         "content": {media_type: {"schema": ref(form), "example": example}},
     }
 

@@ -86,12 +86,19 @@ def queue(texts: int, tokens: int) -> Series:
     }
 
 
-def drift(distance: float, threshold: float) -> Series:
+def drift(distance: float, threshold: float, *, source: str = "given") -> Series:
     """Return how far the traffic of a replica is from the reference, and how far it may be."""
     labels = {"model": "sentiment:tiny-1", "feature": "lengths"}
+    reference = {
+        name: steady(872) if name == source else "_x6000" for name in ("given", "golden", "none")
+    }
     return {
         series("drift_distance", **labels): steady(distance),
         series("drift_threshold", **labels): steady(threshold),
+        **{
+            series("drift_reference_texts", model=labels["model"], source=name): values
+            for name, values in reference.items()
+        },
     }
 
 
@@ -102,7 +109,7 @@ def healthy(minutes: int) -> Series:
         **refusals(0),
         **self_check(1),
         **queue(100, 5_000),
-        **drift(0.01, 0.2),
+        **drift(0.01, 0.25),
         series("ready"): steady(1),
         series("start_time_seconds"): steady(1),
         series("keys_file_broken"): steady(0),
@@ -193,7 +200,10 @@ CASES: list[Any] = [
     pytest.param(
         100, self_check(1, "0+60x40 2400x6000"), {"TextclfSelfCheckStale"}, id="checked long ago"
     ),
-    pytest.param(100, drift(0.3, 0.2), {"TextclfDrift"}, id="drifted"),
+    pytest.param(100, drift(0.3, 0.25), {"TextclfDrift"}, id="drifted"),
+    pytest.param(
+        100, drift(0.3, 0.25, source="golden"), set(), id="unlike golden texts, as traffic may be"
+    ),
     pytest.param(
         100, {series("keys_file_broken"): steady(1)}, {"TextclfKeysFileBroken"}, id="no keys file"
     ),

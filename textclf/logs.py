@@ -29,6 +29,7 @@ _COLOURS = {
     logging.ERROR: _RED,
     logging.CRITICAL: _BOLD_RED,
 }
+_IDS = ("request_id", "trace_id", "span_id")
 _OTHERS = ("bentoml", "circus", "uvicorn.error")
 
 
@@ -61,13 +62,14 @@ class TextFormatter(logging.Formatter):
         """Return the record as a line, and the lines of its traceback after it."""
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
         extra = {k: v for k, v in vars(record).items() if k not in _RECORD_FIELDS}
+        ids = {name: extra.pop(name) for name in _IDS if name in extra}  # long, and seldom read
         parts = [
             self._paint(f"{clock}.{int(record.msecs):03d}", _DIM),
             self._paint(f"{record.levelname:<7}", _COLOURS.get(record.levelno, "")),
             record.getMessage() if _is_ours(record) else f"{record.name}: {record.getMessage()}",
         ]
-        if extra:
-            parts.append(self._paint(_in_short(extra), _DIM))
+        if extra or ids:
+            parts.append(self._paint(_in_short(extra | ids), _DIM))
         trace = f"\n{self.formatException(record.exc_info)}" if record.exc_info else ""
         return " ".join(parts) + trace
 

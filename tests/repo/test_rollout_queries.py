@@ -139,7 +139,7 @@ CASES: list[Any] = [
 
 def test_queries_name_what_the_service_counts() -> None:
     """A metric that is renamed in the service is one that no analysis would see."""
-    code = (PROJECT / "textclf" / "telemetry.py").read_text("utf-8")
+    code = (PROJECT / "textclf" / "metrics.py").read_text("utf-8")
     templates = [m for m in build("argo/canary") if m["kind"] == "AnalysisTemplate"]
     named = re.findall(r"\btextclf_[a-z_]+", yaml.safe_dump(templates))
 

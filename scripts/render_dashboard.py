@@ -24,7 +24,7 @@ from textclf.errors import EvidenceError
 PICTURE = Path(__file__).resolve().parents[1] / "docs" / "dashboard.png"
 _POINTS = 60
 _COLUMNS = 4
-_COLOURS = 64
+_COLOURS = 128
 _MOST_IN_LEGEND = 6
 _FACTORS = {"percentunit": (100, "%"), "bytes": (1 / 2**20, "MiB"), "s": (1000, "ms")}
 _UNITS = {"reqps": "requests/s", "ops": "texts/s", "short": ""}
@@ -130,7 +130,7 @@ def _draw_lines(axis: Any, panel: Panel, series: Sequence[Series]) -> None:
     most = max((value for _, _, values in series for value in values), default=0.0)
     if panel.unit == "s" and most > _MANY_SECONDS:
         factor, unit = 1, "s"
-    shown = sorted(series, key=lambda found: -found[2][-1])
+    shown = sorted(series, key=lambda found: -max(found[2]))
     scaled = [(name, at, [value * factor for value in values]) for name, at, values in shown]
     if panel.stack and len({len(at) for _, at, _ in scaled}) == 1:
         names = [name for name, _, _ in scaled]

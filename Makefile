@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve azure-demo image image-test rollout-test rollout-demo test fuzz soak bench bench-quick check hooks lock lock-peers parts environment
+.PHONY: help serve azure-demo image image-test rollout-test rollout-demo test fuzz soak bench bench-quick bench-overload check hooks lock lock-peers parts environment
 
 HOST := 127.0.0.1
 PORT ?= 3000
@@ -73,6 +73,9 @@ bench: environment  ## measure this project and its peers, in less than half an 
 
 bench-quick: environment  ## the same, short: a few ratios, and whether they are far too low
 	$(BIN)/python scripts/benchmark.py --quick --guard --output-folder .benchmark/quick $(BENCH_OPTIONS)
+
+bench-overload: environment  ## measure what is left of it under three times the load it can carry
+	$(BIN)/python -m benchmarks.overload $(BENCH_OPTIONS)
 
 check: environment  ## run every hook on every file
 	$(BIN)/pre-commit run --all-files --show-diff-on-failure

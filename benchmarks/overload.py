@@ -22,10 +22,11 @@ from pathlib import Path
 from benchmarks.catalogue import SYSTEMS
 from benchmarks.load import Job
 from benchmarks.measure import Results, run_child
-from benchmarks.models import REFERENCE, REFERENCE_FOLDER
+from benchmarks.models import REFERENCE_FOLDER
 from benchmarks.plan import OURS
 from benchmarks.serving import Server, serving
 from benchmarks.systems import Model
+from benchmarks.targets import REFERENCE
 
 UNLOADED, OVERLOADED = 0.3, 3.0
 MOST_P99_RATIO = 2.0
@@ -52,7 +53,8 @@ def measure_round(server: Server, seconds: float, cpus: Sequence[int], seed: int
         measured: Results = run_child("benchmarks.load", [], seconds, told)
         return measured
 
-    most = load(connections=_CLOSED_CONNECTIONS)
+    tries = [load(connections=_CLOSED_CONNECTIONS, seconds=seconds / 2) for _ in range(2)]
+    most = max(tries, key=lambda found: found["goodput_per_second"])
     maximum = most["goodput_per_second"]
     unloaded = load(connections=_CLOSED_CONNECTIONS, rate=UNLOADED * maximum)
     over = {

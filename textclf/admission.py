@@ -20,7 +20,7 @@ from typing import NamedTuple
 
 from textclf.errors import DeadlineExceededError, QueueFullError
 
-_SHORT_TEXTS = 6  # for each thread: as short as keeps the threads busy with batches worth their run
+_SHORT_TEXTS = 5  # for each thread: batches worth their run, and a wait that is not noticed
 _SHORT_FOR_SECONDS = 1.0
 _WEIGHT = 0.1  # of the newest batch in the pace
 _MOST_GROWTH = 4.0  # of the pace at once: a process that was stopped was not slow

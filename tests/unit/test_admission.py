@@ -63,7 +63,7 @@ def test_queue_of_an_overload_is_kept_short() -> None:
     """A burst may fill it; once it was full it is short, until nobody was refused for a second."""
     clock = Clock()
     judge = admission(clock, texts=100)
-    half, short = Load(50, 0, 0.5), Load(11, 0, 0.11)
+    half, short = Load(50, 0, 0.5), Load(9, 0, 0.09)
     judge.require_places(1, half)
     retry_after(judge, Load(100, 0, 1.0))
 

@@ -1,8 +1,8 @@
 """The answers to golden texts, compared again and again while a model serves.
 
 A start compares them all. Later a bit may flip in memory, or a CPU go bad: every minute a few of
-them go through the queue like any request, so that a large request costs those beside it more, and
-all of them come round within the hour.
+them go through the queue like a small request, which is all that they cost those beside them, and
+in half an hour or so all of them have come round.
 """
 
 from __future__ import annotations

@@ -154,7 +154,8 @@ RULES: dict[str, Callable[[Visitor, Command], None]] = {
     r"bentoml (build|models list)": Visitor.run,
     r"scripts/import_model\.py local .*|scripts/(evaluate|show)_model\.py.*": Visitor.run,
     r"scripts/(import|register)_model\.py azureml.*": Visitor.ask_azure,
-    r"scripts/train_reference\.py .*": Visitor.look_up,
+    r"scripts/train_reference\.py .*|scripts/drift_report\.py --prometheus .*": Visitor.look_up,
+    r"scripts/drift_report\.py --pages .*": Visitor.run,
     r"scripts/check_image\.py --list": Visitor.run,
     r"scripts/(build|check|publish)_image\.py (?!--list).*": Visitor.look_up,
     r"scripts/rollout\.py .*|python -m textclf\.rollout\.\S+ .*": Visitor.leave_to_rollouts,
@@ -173,7 +174,9 @@ def rule(command: Command) -> Callable[[Visitor, Command], None]:
 def visitor(origin: Path, tmp_path: Path) -> Iterator[Visitor]:
     """Return a visitor with an empty folder, and what the README asks to have at hand."""
     (tmp_path / "sst2").mkdir()
-    (tmp_path / "sst2" / "test.tsv").write_text("sentence\tlabel\ngood film\t1\nbad film\t0\n")
+    (tmp_path / "sst2" / "test.tsv").write_text(
+        "sentence\tlabel\n" + "good film\t1\nbad film\t0\n" * 30
+    )
     for sdk in (V1, V2):  # so that the clone finds their packages in uv's cache
         lay_environment(sdk)
     with AzureStandIn() as azure:

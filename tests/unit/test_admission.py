@@ -21,9 +21,9 @@ class Clock:
         return self.now
 
 
-def admission(clock: Clock | None = None, **limits: float) -> Admission:
+def admission(limits: QueueLimits | None = None, clock: Clock | None = None) -> Admission:
     """Return an admission of two threads, to texts of 0.01 s."""
-    judge = Admission(QueueLimits(**limits), 2, clock or Clock())  # type: ignore[arg-type]
+    judge = Admission(limits or QueueLimits(), 2, clock or Clock())
     judge.learn_text(0.01)
     return judge
 
@@ -38,31 +38,31 @@ def retry_after(judge: Admission, load: Load, texts: int = 1) -> int:
 @pytest.mark.parametrize(
     ("limits", "load"),
     [
-        ({"texts": 100}, Load(100, 0, 1.0)),
-        ({"seconds": 0.4}, Load(90, 0, 0.9)),
+        (QueueLimits(texts=100), Load(100, 0, 1.0)),
+        (QueueLimits(seconds=0.4), Load(90, 0, 0.9)),
     ],
     ids=["texts", "seconds"],
 )
-def test_full_queue_refuses(limits: dict[str, float], load: Load) -> None:
+def test_full_queue_refuses(limits: QueueLimits, load: Load) -> None:
     """By the number of texts, or by the time that they take on all the threads."""
-    assert retry_after(admission(**limits), load) == 1
-    admission(**limits).require_places(1, load._replace(texts=load.texts - 1, work=load.work / 2))
+    assert retry_after(admission(limits), load) == 1
+    admission(limits).require_places(1, load._replace(texts=load.texts - 1, work=load.work / 2))
 
 
 def test_retry_after_is_when_the_work_is_done() -> None:
     """In proportion to what waits and to how fast it is worked off; but for a short queue."""
-    slow = admission(texts=100)
+    slow = admission(QueueLimits(texts=100))
     for _ in range(100):
         slow.learn(0.01, 0.03)  # three times as slow as the cost model has it
 
-    assert retry_after(admission(texts=100), Load(100, 0, 20.0)) == 10
+    assert retry_after(admission(QueueLimits(texts=100)), Load(100, 0, 20.0)) == 10
     assert retry_after(slow, Load(100, 0, 20.0)) == 30
 
 
 def test_queue_of_an_overload_is_kept_short() -> None:
     """A burst may fill it; once it was full it is short, until nobody was refused for a second."""
     clock = Clock()
-    judge = admission(clock, texts=100)
+    judge = admission(QueueLimits(texts=100), clock)
     half, short = Load(50, 0, 0.5), Load(9, 0, 0.09)
     judge.require_places(1, half)
     retry_after(judge, Load(100, 0, 1.0))
@@ -79,7 +79,7 @@ def test_queue_of_an_overload_is_kept_short() -> None:
 def test_call_that_cannot_be_in_time_is_refused() -> None:
     """With the time to come again; unless it takes too long by itself, when that would not help."""
     clock = Clock()
-    judge = admission(clock)
+    judge = admission(clock=clock)
     judge.require_tokens(10, 0.1, Load(9, 9, 4.0), clock.now + 2.1)
     with pytest.raises(QueueFullError, match="try again in 3 s"):
         judge.require_tokens(10, 2.0, Load(9, 9, 6.0), clock.now + 1.5)
@@ -90,7 +90,7 @@ def test_call_that_cannot_be_in_time_is_refused() -> None:
 def test_any_call_is_tried_while_nothing_waits() -> None:
     """However long it is and however slow the last one was: or nothing would be tried again."""
     clock = Clock()
-    judge = admission(clock, tokens=5, seconds=0.1)
+    judge = admission(QueueLimits(tokens=5, seconds=0.1), clock)
     for _ in range(100):
         judge.learn(0.001, 1e6)
 

@@ -18,9 +18,9 @@ from tokenizers import Tokenizer
 from benchmarks.corpus import read_corpus
 from tests.http.serving import PROJECT
 from tests.tiny_models import token_ids
+from textclf.admission import QueueLimits
 from textclf.artifact import GRAPH, Artifact, read_artifact
 from textclf.classifier import Classifier, ServingOptions
-from textclf.engine import QueueLimits
 from textclf.errors import QueueFullError
 from textclf.schema import Prediction
 

@@ -40,8 +40,9 @@ def test_the_index_is_the_one_that_is_defined() -> None:
     expected, found = np.array([0.2, 0.3, 0.5]), np.array([0.4, 0.3, 0.3])
     by_hand = float(((found - expected) * np.log(found / expected)).sum())
 
-    assert psi(found * 1e9, expected * 1e9) == pytest.approx(by_hand)
-    assert corrected_psi(found * 1e9, expected * 1e9) == pytest.approx(by_hand)
+    many = [(1e9 * shares).tolist() for shares in (found, expected)]
+    assert psi(*many) == pytest.approx(by_hand)
+    assert corrected_psi(*many) == pytest.approx(by_hand)
 
 
 @pytest.mark.parametrize("freedom", range(1, 30))

@@ -6,12 +6,13 @@ import io
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import jinja2
 import matplotlib as mpl
+import matplotlib.dates
 from markupsafe import Markup
 from matplotlib.axes import Axes
-from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 from matplotlib.figure import Figure
 
 from textclf.drift.distance import LEAST_TEXTS
@@ -85,7 +86,7 @@ def _draw(review: Review) -> Markup:
     for feature, (left, right) in zip(review.features, grid, strict=True):
         _draw_distance(left, feature)
         _draw_shares(right, feature)
-    start, end = (_time(at) for at in review.recording.times[:: len(review.recording.times) - 1])
+    start, *_, end = map(_days, review.recording.times)
     for left in grid[:, 0]:
         left.set_xlim(start, end)
     for axes in grid[0]:
@@ -94,7 +95,7 @@ def _draw(review: Review) -> Markup:
 
 
 def _draw_distance(axes: Axes, feature: FeatureReview) -> None:
-    times = [_time(point.at) for point in feature.points]
+    times = [_days(point.at) for point in feature.points]
     distances = [point.distance for point in feature.points]
     limits = [point.threshold for point in feature.points]
     axes.plot(times, distances, color=_AFTER, linewidth=1.6, marker=".", ms=3, label="distance")
@@ -102,9 +103,10 @@ def _draw_distance(axes: Axes, feature: FeatureReview) -> None:
     over = [point.drifted for point in feature.points]
     axes.fill_between(times, limits, distances, where=over, color=_LIMIT, alpha=0.15)
     axes.set_ylim(0, 1.2 * max([*limits, *distances, _LEAST_SHOWN]))
-    locator = AutoDateLocator(minticks=3, maxticks=6, tz=UTC)
+    dates: Any = matplotlib.dates  # has no types
+    locator = dates.AutoDateLocator(minticks=3, maxticks=6, tz=UTC)
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator, tz=UTC))
+    axes.xaxis.set_major_formatter(dates.ConciseDateFormatter(locator, tz=UTC))
     axes.set_title(_TITLES.get(feature.name, feature.name), loc="left", fontweight="bold")
     axes.spines[["top", "right"]].set_visible(False)
 
@@ -113,9 +115,9 @@ def _draw_shares(axes: Axes, feature: FeatureReview) -> None:
     places = range(len(feature.bins))
     axes.bar([p - 0.2 for p in places], feature.before, 0.4, color=_BEFORE, label="reference")
     axes.bar([p + 0.2 for p in places], feature.after, 0.4, color=_AFTER, label="last window")
-    turned = {"rotation": 40, "ha": "right"} if max(map(len, _short(feature.bins))) > 8 else {}
-    turned = turned if len(feature.bins) > 4 else {}
-    axes.set_xticks(list(places), _short(feature.bins), fontsize=7, **turned)
+    axes.set_xticks(list(places), _short(feature.bins), fontsize=7)
+    if len(feature.bins) > 4 and max(map(len, _short(feature.bins))) > 8:
+        axes.tick_params("x", labelrotation=40)
     axes.yaxis.set_major_formatter(lambda share, _: f"{share:.0%}")
     axes.set_ylim(0, max([*feature.before, *feature.after]) * 1.3)
     axes.spines[["top", "right"]].set_visible(False)
@@ -137,9 +139,10 @@ def _svg(figure: Figure) -> Markup:
     return Markup(content[content.index("<svg") :])  # noqa: S704 - drawn here, from numbers
 
 
-def _time(at: float) -> datetime:
-    return datetime.fromtimestamp(at, UTC)
+def _days(at: float) -> float:
+    """Return a time as matplotlib has it: in days since 1970."""
+    return at / 86_400
 
 
 def _when(at: float) -> str:
-    return _time(at).strftime("%Y-%m-%d %H:%M")
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M")

@@ -96,7 +96,9 @@ class Breeder:
         """Return one mutant."""
         draw = self._draw
         route = draw.choice(ROUTES)
-        body = self._body(route)
+        body, length = self._body(route), b""
+        if route not in {"/predict", "/classify"} and draw.random() < 0.3:
+            body, length = self._binary_body()
         for _ in range(draw.choice((0, 0, 1, 1, 2, 5))):
             body = self._mutate(body)
         path, method = route, "POST"
@@ -108,7 +110,7 @@ class Breeder:
         return Mutant(
             method,
             path.replace("{model}", self._model),
-            self._headers(body),
+            self._headers(body, length),
             self._split(body),
             leaves=draw.random() < 0.02,
         )
@@ -137,6 +139,23 @@ class Breeder:
             "utf-8", "surrogatepass"
         )
 
+    def _binary_body(self) -> tuple[bytes, bytes]:
+        """Return a body whose texts follow its JSON as bytes, and the length of that JSON."""
+        draw = self._draw
+        given = [str(self._value), "fine", "é", ""]
+        texts = [text.encode("utf-8", "surrogatepass") for text in given][: draw.choice((1, 2, 4))]
+        data = b"".join(len(text).to_bytes(4, "little") + text for text in texts)
+        size = len(data) if draw.random() < 0.7 else draw.choice((0, -1, 3, 1 << 70, self._value))
+        tensor = {
+            "name": "text",
+            "shape": [len(texts)],
+            "datatype": "BYTES",
+            "parameters": {"binary_data_size": size},
+        }
+        content = {"inputs": [tensor], "parameters": {"binary_data_output": True}}
+        head = json.dumps(content).encode()
+        return head + data, str(len(head)).encode()
+
     def _mutate(self, body: bytes) -> bytes:
         """Put something else, or nothing, in the place of a few bytes, or of all that follow."""
         draw = self._draw
@@ -153,7 +172,7 @@ class Breeder:
         ))  # fmt: skip
         return body[:at] + instead + (body[to:] if draw.random() < 0.85 else b"")
 
-    def _headers(self, body: bytes) -> list[tuple[bytes, bytes]]:
+    def _headers(self, body: bytes, json_length: bytes) -> list[tuple[bytes, bytes]]:
         draw = self._draw
         headers = [(b"host", b"fuzz")]
         if draw.random() < 0.95:
@@ -161,6 +180,8 @@ class Breeder:
             headers.append((b"content-type", typed))
         if draw.random() < 0.6:
             headers.append((b"content-length", str(len(body)).encode()))
+        if json_length:
+            headers.append((b"inference-header-content-length", json_length))
         odd = draw.choice((0, 0, 0, 0, 1, 3))
         headers += [(draw.choice(_FIELDS), draw.choice(_ODD_VALUES)) for _ in range(odd)]
         return headers

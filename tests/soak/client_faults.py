@@ -18,7 +18,7 @@ _SILENT = 40
 _SPARE_DESCRIPTORS = 15
 _WANTED = 60
 _CLOSE_ENOUGH = 15  # connections that the other clients have and that come and go
-_LET_GO_SECONDS = 20.0
+_LET_GO_SECONDS = 30.0  # a few times what the service waits for the rest of a request
 
 
 def _kill_in_mid_body(scene: Scene) -> str:

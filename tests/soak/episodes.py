@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from tests.soak.asking import Questions, Verdict
 from tests.soak.ground import Ground
@@ -67,6 +68,7 @@ class Episode:
         marks: Moments within.
         flaws: Promises that were broken, beyond those that outcomes show.
         skipped: Why it was not planted; empty if it was.
+        silence_seconds: The longest time without a right answer, from its beginning on.
     """
 
     fault: str
@@ -77,6 +79,7 @@ class Episode:
     marks: dict[str, float] = field(default_factory=dict)
     flaws: list[str] = field(default_factory=list)
     skipped: str = ""
+    silence_seconds: float = 0.0
 
     @property
     def recovery_seconds(self) -> float:
@@ -171,6 +174,16 @@ def sort_out(
         if episode is None or not by_name[name].permits(outcome, episode):
             found.append(Found(name, outcome))
     return counts, found
+
+
+def longest_silence(outcomes: Sequence[Outcome], episode: Episode) -> float:
+    """Return the longest time without a right answer to a good client, in seconds."""
+    right = sorted(one.ended for one in outcomes if one.verdict == "right" and one.kind == "good")
+    before = [moment for moment in right if moment < episode.planted]
+    after = [moment for moment in right if moment >= episode.planted]
+    within = [moment for moment in after if moment <= episode.recovered]
+    moments = [*(before[-1:] or [episode.planted]), *within, *after[len(within) :][:1]]
+    return max((b - a for a, b in pairwise(moments)), default=0.0)
 
 
 def _wait_for_recovery(scene: Scene) -> float:

@@ -6,6 +6,7 @@ The first one is what memory is measured on, so that nothing that ends a process
 from __future__ import annotations
 
 import contextlib
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,6 +30,7 @@ from tests.soak.process_faults import (
 )
 from tests.soak.processes import Sample, Watch
 from tests.soak.traffic import Kind, Outcome, Traffic
+from tests.soak.wire import LostError
 from textclf.rollout.traffic import Weights
 from textclf.rollout.traffic.nginx_config import Upstreams
 
@@ -64,6 +66,7 @@ class Soak:
         say: Tells what happens.
         faults: Which are planted.
         played: What was.
+        flaws: Why it ended early.
         samples: Of the memory of the service that lives all the while.
         cycle_ends: When each round of its faults was over, monotonic.
     """
@@ -75,6 +78,7 @@ class Soak:
     say: Say
     faults: Sequence[Fault]
     played: list[Played] = field(default_factory=list)
+    flaws: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     cycle_ends: list[float] = field(default_factory=list)
 
@@ -84,11 +88,17 @@ class Soak:
         self._failed = threading.Event()
         with ThreadPoolExecutor(2) as pool:
             lanes = [pool.submit(lane) for lane in (self._live, self._end_and_begin)]
-            for lane in lanes:
-                lane.result()
+            try:
+                for lane in lanes:
+                    lane.result()
+            except BaseException:
+                self._failed.set()
+                raise
 
     def _live(self) -> None:
         """One service, and every fault that it has to outlive, over and over."""
+        if not self._plants(_LIVING):
+            return
         folder = self._new_folder("living")
         with (
             self._failing(),
@@ -111,7 +121,7 @@ class Soak:
         )
         for number in self._rounds():
             for index, (faults, play) in enumerate(plays):
-                if {fault.name for fault in faults} & {fault.name for fault in self.faults}:
+                if self._plants(faults):
                     with self._failing():
                         play(self._new_folder(f"{number}-{index}"))
 
@@ -176,6 +186,9 @@ class Soak:
         if not fault.ends:
             time.sleep(_GAP_SECONDS)
 
+    def _plants(self, faults: Sequence[Fault]) -> bool:
+        return not {one.name for one in faults}.isdisjoint(one.name for one in self.faults)
+
     def _rounds(self) -> Iterator[int]:
         number = 0
         while not number or (time.monotonic() < self._end and not self._failed.is_set()):
@@ -192,6 +205,9 @@ class Soak:
         """Let the other lane end soon, if this one cannot go on."""
         try:
             yield
+        except (AssertionError, LostError, OSError, subprocess.SubprocessError) as exc:
+            self._failed.set()
+            self.flaws.append(f"the soak could not go on: {exc}")
         except BaseException:
             self._failed.set()
             raise

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.soak.episodes import BrokenError, Episode, Fault, Scene, permit
 from tests.soak.ground import DRAIN_SECONDS, START_SECONDS, Ground
+from tests.soak.processes import workers
 from tests.soak.traffic import Outcome
 from textclf.artifact import GRAPH
 
@@ -105,8 +106,8 @@ def _kill_worker(scene: Scene) -> str:
     """Kill it as the kernel does when memory is short."""
     worker = scene.ground.worker()
     os.kill(worker, signal.SIGKILL)
-    while Path(f"/proc/{worker}").exists() and scene.ground.worker() == worker:
-        time.sleep(0.001)
+    while worker in workers(scene.ground.pid):
+        time.sleep(0.01)
     return "SIGKILL"
 
 

@@ -16,7 +16,7 @@ from tests.soak.verdict import Row, Verdict
 
 _HEADINGS = (
     "fault", "held to", "times", "requests", "right", "refused", "lost", "wrong", "other 5xx",
-    "other", "sent again", "recovered", "",
+    "other", "sent again", "silent", "recovered", "",
 )  # fmt: skip
 _STYLE = """
   body { font: 15px/1.45 system-ui, sans-serif; color: #1b1f24; max-width: 78rem; margin: 2rem auto;
@@ -36,8 +36,9 @@ _LEGEND = (
     "Right: the recorded answer, or the refusal that had to come. Refused: an honest 429, 503 or "
     "504 in place of an answer. Lost: no whole answer. Wrong: another answer than the recorded "
     "one. Other 5xx: an error that is no refusal. Other: any answer that the contract does not "
-    "have. Sent again: the connection was closed between two requests. Wrong, other 5xx and other "
-    "are never allowed, refused and lost only where a fault excuses them."
+    "have. Sent again: the connection was closed between two requests. Silent: the longest time "
+    "without a right answer. Recovered: after the fault was gone. Wrong, other 5xx and other are "
+    "never allowed, refused and lost only where a fault excuses them."
 )
 
 
@@ -55,7 +56,7 @@ def write_report(verdict: Verdict, path: Path) -> None:
 
 def table(verdict: Verdict) -> str:
     """Return the table of faults as Markdown."""
-    lines = [_HEADINGS, ["---"] * 2 + ["---:"] * 10 + ["---"], *map(_cells, verdict.rows)]
+    lines = [_HEADINGS, ["---"] * 2 + ["---:"] * 11 + ["---"], *map(_cells, verdict.rows)]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
@@ -93,7 +94,7 @@ def _shade(axes: object, windows: Sequence[tuple[str, float, float]]) -> None:
 def _page(verdict: Verdict) -> str:
     rows = "".join(_page_row(row) for row in verdict.rows)
     headings = "".join(
-        f"<th{' class=number' if 2 <= index < 12 else ''}>{heading}</th>"
+        f"<th{' class=number' if 2 <= index < 13 else ''}>{heading}</th>"
         for index, heading in enumerate(_HEADINGS)
     )
     outcome = "passed" if verdict.passed else "failed"
@@ -152,9 +153,11 @@ def _flaws(verdict: Verdict) -> list[str]:
 
 
 def _cells(row: Row) -> list[str]:
-    seconds = row.recovery_seconds
-    recovered = "" if seconds is None else f"{seconds:.2f} s"
+    times = [
+        "" if seconds is None else f"{seconds:.2f} s"
+        for seconds in (row.silence_seconds, row.recovery_seconds)
+    ]
     names = ("sent", "right", "refused", "lost", "wrong", "dishonest", "odd", "retried")
     numbers = [str(row.counts[name]) for name in names]
     last = f"skipped: {row.skipped}" if row.skipped else "; ".join(row.flaws) or "held"
-    return [row.fault, row.promise, str(row.planted), *numbers, recovered, last]
+    return [row.fault, row.promise, str(row.planted), *numbers, *times, last]

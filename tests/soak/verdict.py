@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from tests.soak.asking import VERDICTS
-from tests.soak.episodes import BETWEEN, Episode, Found, sort_out
+from tests.soak.episodes import BETWEEN, Episode, Found, longest_silence, sort_out
 from tests.soak.lanes import FAULTS, Soak
 from tests.soak.processes import Sample, Slope, fit_slope
 
@@ -26,7 +26,8 @@ class Row:
         planted: How often.
         notes: What was planted, the last time.
         counts: Requests by verdict, ``sent`` and ``retried`` among them.
-        recovery_seconds: The longest of all.
+        recovery_seconds: The longest of all, from when the fault was gone.
+        silence_seconds: The longest without a right answer.
         flaws: What nothing excuses, in words.
         skipped: Why it was never planted.
     """
@@ -37,6 +38,7 @@ class Row:
     note: str
     counts: dict[str, int]
     recovery_seconds: float | None
+    silence_seconds: float | None
     flaws: list[str]
     skipped: str
 
@@ -97,6 +99,8 @@ def judge_soak(soak: Soak, *, began: float, ended: float) -> Verdict:
         for name, count in counted.items():
             counts.setdefault(name, Counter()).update(count)
         found += unexcused
+        for episode in played.episodes:
+            episode.silence_seconds = longest_silence(played.outcomes, episode)
     episodes = [episode for played in soak.played for episode in played.episodes]
     rows = [_row(fault.name, fault.promise, counts, found, episodes) for fault in soak.faults]
     rows.append(_row(BETWEEN, "every answer is right", counts, found, episodes))
@@ -110,11 +114,11 @@ def judge_soak(soak: Soak, *, began: float, ended: float) -> Verdict:
         rows=rows,
         slope=slope,
         memory=_memory_in_words(slope, judged=long_enough),
-        flaws=_skipped_flaws(rows) + (_memory_flaws(slope) if long_enough else []),
+        flaws=soak.flaws + _skipped_flaws(rows) + (_memory_flaws(slope) if long_enough else []),
         samples=soak.samples,
         windows=[
             (episode.fault, episode.planted, episode.released)
-            for episode in soak.played[_longest(soak)].episodes
+            for episode in _longest(soak)
             if not episode.skipped
         ],
     )
@@ -144,13 +148,14 @@ def _row(
         note=planted[-1].note if planted else "",
         counts={key: counts.get(name, Counter())[key] for key in ("sent", *VERDICTS, "retried")},
         recovery_seconds=max((e.recovery_seconds for e in planted), default=None),
+        silence_seconds=max((e.silence_seconds for e in planted), default=None),
         flaws=flaws[:_SHOWN],
         skipped="" if planted else skipped,
     )
 
 
-def _longest(soak: Soak) -> int:
-    return max(range(len(soak.played)), key=lambda index: len(soak.played[index].episodes))
+def _longest(soak: Soak) -> Sequence[Episode]:
+    return max((played.episodes for played in soak.played), key=len, default=())
 
 
 def _memory_in_words(slope: Slope | None, *, judged: bool) -> str:

@@ -128,7 +128,7 @@ def test_dashboard_keeps_to_the_schema() -> None:
 @pytest.mark.parametrize(
     ("place", "mistake"),
     [
-        (("panels", 1), "titel"),
+        (("panels", 1), "heading"),
         (("panels", 1, "targets", 0), "expression"),
         (("panels", 1, "fieldConfig", "defaults", "custom"), "fillOpaqueness"),
         (("templating", "list", 1), "allValues"),

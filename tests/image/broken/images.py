@@ -86,8 +86,9 @@ def private_key() -> bytes:
 
 def reply(expression: str) -> str:
     """Return the instruction that changes the body of every answer of 200."""
-    old = "        await self._transmit(200, media_type, body, {})"
-    return patch("http/exchange", old, f"        body = {expression}\n{old}")
+    old = "        await self._transmit(200, answer.media_type, answer.body, answer.headers)"
+    new = f"        body = answer.body\n        answer = answer._replace(body={expression})\n{old}"
+    return patch("http/exchange", old, new)
 
 
 BROKEN: Mapping[str, BrokenImage] = {
@@ -115,7 +116,7 @@ BROKEN: Mapping[str, BrokenImage] = {
         exit_code=61,
     ),
     "missing health endpoint": BrokenImage(
-        dockerfile=patch("http/exchange", '"/healthz", ', ""),
+        dockerfile=patch("http/front", '"/healthz", ', ""),
         check="probes",
         found="GET /healthz: status 404, not 200",
         exit_code=61,
@@ -131,11 +132,11 @@ BROKEN: Mapping[str, BrokenImage] = {
     "flipped labels": BrokenImage(
         dockerfile=patch(
             "http/endpoints",
-            "    for prediction in predictions:",
+            "    counts.answer(predictions, stages)",
             '    other = {"negative": "positive", "positive": "negative"}\n'
             '    labels = [{"label": other[p.label]} for p in predictions]\n'
             "    predictions = [p.model_copy(update=u) for p, u in zip(predictions, labels)]\n"
-            "    for prediction in predictions:",
+            "    counts.answer(predictions, stages)",
         ),
         check="golden",
         found=f"recorded negative {_FIRST.score:.4f}, got positive 0.",
@@ -229,9 +230,9 @@ BROKEN: Mapping[str, BrokenImage] = {
     "input in the log": BrokenImage(
         dockerfile=patch(
             "http/endpoints",
-            "    for prediction in predictions:",
+            "    counts.answer(predictions, stages)",
             '    __import__("logging").getLogger("textclf").info("asked: %s", texts)\n'
-            "    for prediction in predictions:",
+            "    counts.answer(predictions, stages)",
         ),
         check="no-text-in-logs",
         found="2 lines of the log hold the text of a request",
@@ -247,7 +248,11 @@ BROKEN: Mapping[str, BrokenImage] = {
         made="failing",
     ),
     "a path for a label": BrokenImage(
-        dockerfile=patch("http/exchange", 'self._route = "other"', "self._route = self.path"),
+        dockerfile=patch(
+            "http/exchange",
+            "metrics().answered(self.route.name, ",
+            "metrics().answered(self.path, ",
+        ),
         check="metrics",
         found="GET /metrics: unknown paths become labels",
         exit_code=64,

@@ -16,7 +16,7 @@ from tests.soak.wire import LostError
 
 BETWEEN = "between faults"
 _IN_A_ROW = 3
-_GIVE_UP_SECONDS = 60.0
+_GIVE_UP_SECONDS = 120.0
 _PAUSE_SECONDS = 0.02
 
 

@@ -20,7 +20,7 @@ from textclf.artifact import GRAPH
 
 MODEL = PROJECT / "models" / "reference"
 DRAIN_SECONDS = 2.0
-START_SECONDS = 60.0
+START_SECONDS = 120.0
 _DISK_MB = 16
 
 

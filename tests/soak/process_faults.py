@@ -20,8 +20,6 @@ from textclf.artifact import GRAPH
 
 STOPPED_SECONDS = 5.0
 _FAKETIME = Path("/usr/lib") / f"{os.uname().machine}-linux-gnu" / "faketime" / "libfaketimeMT.so.1"
-# libfaketime takes a moment of the monotonic clock for one of the day's: time.sleep fails.
-_SLEEP = "import select, time\ntime.sleep = lambda s: select.select([], [], [], s) and None\n"
 _JUMPS_SECONDS = (3600, -86_400, 0)
 _END_SECONDS = 30.0
 _MARGIN_SECONDS = 0.5  # between sending a request and its being seen
@@ -128,11 +126,7 @@ def clock_environment(folder: Path) -> dict[str, str]:
         return {}
     file = folder / "clock"
     file.write_text("+0")
-    site = folder / "site"
-    site.mkdir()
-    (site / "sitecustomize.py").write_text(_SLEEP)
     return {
-        "PYTHONPATH": str(site),
         "LD_PRELOAD": str(_FAKETIME),
         "FAKETIME_TIMESTAMP_FILE": str(file),
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # a step of NTP moves only the time of day

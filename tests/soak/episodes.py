@@ -69,6 +69,7 @@ class Episode:
         flaws: Promises that were broken, beyond those that outcomes show.
         skipped: Why it was not planted; empty if it was.
         silence_seconds: The longest time without a right answer, from its beginning on.
+        ends: The service ended with it, so that it lasts until the clients end too.
     """
 
     fault: str
@@ -80,6 +81,7 @@ class Episode:
     flaws: list[str] = field(default_factory=list)
     skipped: str = ""
     silence_seconds: float = 0.0
+    ends: bool = False
 
     @property
     def recovery_seconds(self) -> float:
@@ -88,7 +90,8 @@ class Episode:
 
     def covers(self, outcome: Outcome) -> bool:
         """Say whether any of it passed while that request was under way."""
-        return outcome.began < self.recovered and outcome.ended > self.planted
+        over = outcome.began >= self.recovered and not self.ends
+        return outcome.ended > self.planted and not over
 
 
 Permit = Callable[[Outcome, Episode], bool]
@@ -123,7 +126,8 @@ class Fault:
 
     def play(self, scene: Scene) -> Episode:
         """Plant it once, and wait until the service has recovered."""
-        episode = Episode(self.name, planted=time.monotonic(), marks=scene.marks)
+        began = time.monotonic()
+        episode = Episode(self.name, planted=began, marks=scene.marks, ends=self.ends)
         if reason := self.missing(scene):
             episode.skipped = reason
             return episode

@@ -109,6 +109,14 @@ def test_a_drain_owes_every_request_an_answer(case: Outcome, permitted: bool) ->
     assert TERMINATED.permits(case, episode) is permitted
 
 
+def test_a_service_that_has_ended_answers_nobody() -> None:
+    """Clients that ask until they are told to stop are no fault of a service that ended."""
+    episode = Episode("f", planted=10, released=11, recovered=11, ends=True)
+
+    assert episode.covers(outcome(11.1, 11.2, "lost"))
+    assert not episode.covers(outcome(8, 9, "lost"))
+
+
 @pytest.mark.parametrize("mb_per_hour", [0.0, 60.0], ids=["steady", "leaking"])
 def test_memory_that_grows_is_told_from_noise(mb_per_hour: float) -> None:
     """The interval holds the true slope, and tells a leak of a MB a minute from none."""

@@ -143,4 +143,3 @@ def _attributes(request: TracedRequest) -> dict[str, AttributeValue]:
     if tokens := request.stages.tokens:
         attributes |= {"textclf.texts": len(tokens), "textclf.tokens": sum(tokens)}
     return attributes
-

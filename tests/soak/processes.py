@@ -22,10 +22,14 @@ _LEAST_BINS = 10
 
 
 class Sample(NamedTuple):
-    """What a service's processes hold at a moment, monotonic."""
+    """What a service's processes hold at a moment, monotonic.
+
+    What is private is not of files: a page of a library counts less where other programs use it
+    too, and so moves when they come and go.
+    """
 
     at: float
-    pss_mb: float
+    private_mb: float
     rss_mb: float
     descriptors: int
     threads: int
@@ -74,18 +78,18 @@ def descriptors(pid: int) -> int:
 
 def look_at(pid: int) -> Sample:
     """Return what a process and all below it hold."""
-    pss = rss = files = threads = 0
+    private = rss = files = threads = 0
     for one in family(pid):
         with suppress(OSError):
             for line in (_PROC / str(one) / "smaps_rollup").read_text().splitlines():
                 name, _, value = line.partition(":")
-                if name == "Pss":
-                    pss += int(value.split()[0])
+                if name == "Pss_Anon":
+                    private += int(value.split()[0])
                 elif name == "Rss":
                     rss += int(value.split()[0])
             files += descriptors(one)
             threads += len(list((_PROC / str(one) / "task").iterdir()))
-    return Sample(time.monotonic(), pss / 1024, rss / 1024, files, threads)
+    return Sample(time.monotonic(), private / 1024, rss / 1024, files, threads)
 
 
 class Watch:
@@ -117,7 +121,7 @@ class Watch:
 
 
 def fit_slope(samples: Sequence[Sample]) -> Slope | None:
-    """Return the slope of the memory (PSS); None if there are too few samples to tell.
+    """Return the slope of the private memory; None if there are too few samples to tell.
 
     Neighbouring samples are alike, so the number of independent ones is taken to be n (1 - r) /
     (1 + r), where r is the lag-1 autocorrelation of the residuals.
@@ -126,7 +130,9 @@ def fit_slope(samples: Sequence[Sample]) -> Slope | None:
     """
     if len(samples) < _LEAST_BINS:
         return None
-    parts = np.array_split(np.array([(s.at, s.pss_mb) for s in samples]), min(_BINS, len(samples)))
+    parts = np.array_split(
+        np.array([(s.at, s.private_mb) for s in samples]), min(_BINS, len(samples))
+    )
     hours, memory = np.array([part.mean(axis=0) for part in parts]).T
     hours = (hours - hours[0]) / 3600
     fit = stats.linregress(hours, memory)

@@ -68,7 +68,7 @@ def plot(verdict: Verdict) -> str:
     if samples := verdict.samples:
         start = samples[0].at
         minutes = [(sample.at - start) / 60 for sample in samples]
-        upper.plot(minutes, [s.pss_mb for s in samples], label="PSS", color="#0969da")
+        upper.plot(minutes, [s.private_mb for s in samples], label="private", color="#0969da")
         upper.plot(minutes, [s.rss_mb for s in samples], label="RSS", color="#8c959f")
         lower.plot(minutes, [s.descriptors for s in samples], color="#9a6700")
         _shade(upper, [(n, (a - start) / 60, (b - start) / 60) for n, a, b in verdict.windows])

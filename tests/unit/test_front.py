@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from textclf import telemetry
 from textclf.errors import InferenceError
 from textclf.http.front import FrontDoor
 from textclf.http.lifecycle import Lifecycle
@@ -128,3 +130,20 @@ def test_no_body_reaches_what_stands_behind(call: Callable[..., httpx.Response])
 
     assert response.request.content == b'["fine"]'
     assert response.json() == {"body": "", "type": None}
+
+
+def test_metrics_that_cannot_be_read_are_asked_for_again(
+    call: Callable[..., httpx.Response], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that may open no more files reads no worker's: a fault that passes."""
+
+    def fail() -> tuple[str, bytes]:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    def spoil(_lifecycle: Lifecycle) -> None:
+        monkeypatch.setattr(telemetry, "render_metrics", fail)
+
+    response = call(silent, "GET", "/metrics", spoil=spoil)
+
+    assert response.status_code == 503
+    assert response.headers["retry-after"] == "1"

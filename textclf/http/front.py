@@ -22,6 +22,7 @@ from textclf import logs, telemetry
 from textclf.errors import (
     MalformedRequestError,
     NotFoundError,
+    NotReadyError,
     RequestError,
     UnsupportedMediaTypeError,
 )
@@ -180,7 +181,12 @@ class FrontDoor:
             raise NotFoundError("metrics are served on a port of their own")
         if self._keys is not None and self._settings.metrics_key:
             exchange.caller = self._keys.check(exchange.header(b"authorization") or "")
-        return Answer(*await asyncio.to_thread(telemetry.render_metrics))
+        try:
+            return Answer(*await asyncio.to_thread(telemetry.render_metrics))
+        except OSError as exc:  # every worker has files, and this one may open no more
+            _LOGGER.warning("cannot read the metrics: %s", exc)
+            detail = "the metrics cannot be read now; try again in a second"
+            raise NotReadyError(detail, headers={"Retry-After": "1"}) from exc
 
     def _predicting(
         self,

@@ -180,6 +180,18 @@ def test_bytes_after_an_answer_do_not_hold_the_connection(port: int) -> None:
     assert time.monotonic() - began < 4 * READ_SECONDS
 
 
+def test_a_head_is_not_charged_for_the_requests_before_it(port: int) -> None:
+    """Many requests come in one segment, with the beginning of one more."""
+    row = (POST + b"body") * 800
+    with connect(port) as connection:
+        connection.sendall(row + POST[:30])
+        received = connection.recv(1)
+        connection.sendall(POST[30:] + b"last" + GET[:-2] + b"Connection: close\r\n\r\n")
+        received += read_to_end(connection)
+
+    assert statuses(received) == [200] * 802
+
+
 def test_fields_after_a_body_are_not_kept(port: int) -> None:
     """However many there are: the memory would be theirs."""
     trailer = b"4\r\ngood\r\n0\r\n" + b"A: x\r\n" * 500 + b"\r\n"

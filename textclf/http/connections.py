@@ -151,7 +151,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self.access_log = False  # the application has its own
         self._guard = guard
         self._in_head = False
-        self._head_bytes = 0  # at most: what came with the end of the request before counts too
+        self._head_bytes = 0  # what came in later segments than its beginning, so far
+        self._segment_bytes = 0
         self._since = 0.0
         self._stuck_since = 0.0
         self._refused = False
@@ -172,7 +173,8 @@ class LimitedProtocol(HttpToolsProtocol):
         """Read on, unless the connection was refused."""
         if self._refused:
             return
-        self._head_bytes = len(data) + (self._head_bytes if self._in_head else 0)
+        self._segment_bytes = len(data)
+        self._head_bytes += len(data)
         super().data_received(data)
         if self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
             self.refuse(_head_too_large())
@@ -187,9 +189,10 @@ class LimitedProtocol(HttpToolsProtocol):
         self.refuse(MalformedRequestError(f"{msg[:-1].lower()}; send HTTP/1.1"))
 
     def on_message_begin(self) -> None:
-        """Begin a head."""
+        """Begin a head; of this segment, much may be of the requests before it."""
         super().on_message_begin()
         self._in_head = True
+        self._head_bytes = 0
         self._since = self.loop.time()
 
     def on_header(self, name: bytes, value: bytes) -> None:
@@ -202,7 +205,8 @@ class LimitedProtocol(HttpToolsProtocol):
         self._in_head = False
         self._guard.waiting.pop(self, None)
         if len(self.headers) > _MAX_FIELDS or (
-            self._head_bytes > _MAX_HEAD_BYTES and self._head_size() > _MAX_HEAD_BYTES
+            self._head_bytes + self._segment_bytes > _MAX_HEAD_BYTES
+            and self._head_size() > _MAX_HEAD_BYTES
         ):
             self.scope[REFUSAL] = _head_too_large()  # type: ignore[literal-required]
         elif self._is_shed():

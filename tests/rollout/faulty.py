@@ -11,31 +11,22 @@ import os
 import random
 import time
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any
 
 from service import TextClassifier
+from tests.rollout.planting import planted
 from textclf import telemetry
 from textclf.classifier import Classifier
 from textclf.http.lifecycle import Lifecycle
 from textclf.metrics import Stages
 from textclf.schema import Prediction, PredictResponse
 
-__all__ = ["FAULT_FILE", "TextClassifier"]
+__all__ = ["TextClassifier"]
 
-FAULT_FILE = "ROLLOUT_FAULT_FILE"
 _LIVES_FOR = 20  # requests, of a worker that crashes
 _SLOWER_BY = 0.35  # of the time in the model: 0.3 of the whole
 
 _draw = random.Random()  # noqa: S311 - faults, not secrets
-
-
-def planted() -> str:
-    """Return the name of the fault that is planted now; empty for none."""
-    try:
-        return Path(os.environ[FAULT_FILE]).read_text("utf-8").strip()
-    except OSError:
-        return ""
 
 
 class Faulty:

@@ -25,8 +25,8 @@ import pytest
 
 from tests.conftest import require
 from tests.http.serving import PROJECT, Served, free_port, serve
-from tests.rollout.faulty import FAULT_FILE
 from tests.rollout.load import Load
+from tests.rollout.planting import FAULT_FILE
 from textclf.errors import EvidenceError, TextClassifierError
 from textclf.rollout.metrics.prometheus import PrometheusMetrics
 from textclf.rollout.metrics.scrape import ScrapedMetrics

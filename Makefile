@@ -3,7 +3,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help serve azure-demo image image-test test bench bench-quick check hooks lock lock-peers parts environment
+.PHONY: help serve azure-demo image image-test rollout-test rollout-demo test bench bench-quick check hooks lock lock-peers parts environment
 
 HOST := 127.0.0.1
 PORT ?= 3000
@@ -49,9 +49,15 @@ image-test: environment  ## check that image, then what builds, checks and publi
 	$(BIN)/python scripts/check_image.py
 	$(BIN)/python -m pytest tests/image
 
+rollout-test: environment  ## roll out real versions behind a real nginx, good ones and each kind of bad
+	$(BIN)/python -m pytest tests/rollout
+
+rollout-demo: environment  ## show a good rollout and a bad one, in less than three minutes
+	$(BIN)/python -m tests.rollout.demo
+
 test: environment  ## run every other test; print what they cover, served processes included
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest --ignore=tests/image
+	$(BIN)/coverage run -m pytest --ignore=tests/image --ignore=tests/rollout
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
@@ -70,6 +76,7 @@ hooks: environment  ## run the hooks before each commit from now on
 lock: $(filter $(OWN_UV),$(UV))  ## compile the locks; UPGRADE=--upgrade takes newer versions
 	$(COMPILE) $(UPGRADE) pyproject.toml -o requirements/serving.txt
 	$(COMPILE) $(UPGRADE) pyproject.toml --group dev -c requirements/serving.txt -o requirements/dev.txt
+	$(COMPILE) $(UPGRADE) --group rollout -c requirements/dev.txt -o requirements/rollout.txt
 	$(COMPILE) $(UPGRADE) --group uv -o requirements/uv.txt
 
 lock-peers: $(filter $(OWN_UV),$(UV))  ## compile the locks of the benchmark's peers
@@ -77,7 +84,7 @@ lock-peers: $(filter $(OWN_UV),$(UV))  ## compile the locks of the benchmark's p
 	  $(COMPILE) $(UPGRADE) $$peer/requirements.in -o $$peer/requirements.txt \
 	    $$([ ! -e $$peer/overrides.txt ] || echo --override $$peer/overrides.txt); done
 
-parts:  ## install with apt what image-test runs: Docker, compose, a registry, Prometheus
+parts:  ## install with apt what tests run: Docker, compose, a registry, Prometheus, nginx
 	bash .ci/install
 
 environment: .venv/stamp  ## lay .venv from the lock, if it is missing or stale

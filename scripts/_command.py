@@ -7,7 +7,7 @@ import logging
 import sys
 from collections.abc import Callable, Sequence
 
-from textclf.errors import TextClassifierError
+from textclf.errors import RolloutError, TextClassifierError
 from textclf.termination import ending_on_sigterm
 
 INTERRUPTED = 130
@@ -32,6 +32,31 @@ def run_command(work: Callable[[], int], *, interrupted: str, level: int = loggi
     except KeyboardInterrupt:
         print(f"interrupted: {interrupted}", file=sys.stderr)
         return INTERRUPTED
+
+
+def confirm(question: str, *, yes: bool, refused: str) -> bool:
+    """Return whether a person says yes; asked on stderr, since stdout may carry JSON.
+
+    Args:
+        question: Of one line.
+        yes: Whether the command line says so already.
+        refused: What a no comes to.
+
+    Raises:
+        RolloutError: Nobody is there to be asked.
+    """
+    if yes:
+        return True
+    if not sys.stdin.isatty():
+        raise RolloutError(
+            "nobody can be asked whether to move traffic, since standard input is no terminal; "
+            "check with --dry-run, then give --yes"
+        )
+    print(f"{question} [y/N] ", end="", file=sys.stderr, flush=True)
+    if sys.stdin.readline().strip().lower() in {"y", "yes"}:
+        return True
+    print(refused, file=sys.stderr)
+    return False
 
 
 def exit_codes(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import json
 import logging
 import os
+import subprocess
 from collections.abc import Iterator
 from itertools import chain
 from pathlib import Path
@@ -17,6 +20,8 @@ from tests.tiny_models import TinyModel, write_bert, write_roberta
 from textclf import store
 from textclf.importing import ImportOptions, import_model
 from textclf.sources import LocalSource
+
+_KUBECTL_MINOR = 27
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -113,3 +118,22 @@ def require(available: bool, reason: str) -> None:
     if os.environ.get("TEXTCLF_REQUIRE_ALL") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+def require_kubectl() -> None:
+    """Skip the test unless there is a kubectl that knows the kustomizations of today.
+
+    Debian's is older and no package index has one, so that its absence is never a failure.
+    """
+    if _kubectl_minor() < _KUBECTL_MINOR:
+        pytest.skip(f"there is no kubectl 1.{_KUBECTL_MINOR} or newer")
+
+
+@functools.cache
+def _kubectl_minor() -> int:
+    command = ["kubectl", "version", "--client", "--output", "json"]
+    try:
+        done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    except (OSError, subprocess.SubprocessError):
+        return 0
+    return int(json.loads(done.stdout)["clientVersion"]["minor"].rstrip("+"))

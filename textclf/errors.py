@@ -37,6 +37,14 @@
     │       ├── AnswerCheckError           exit 62
     │       ├── SafetyCheckError           exit 63
     │       └── OperationCheckError        exit 64
+    ├── RolloutError                       exit 70
+    │   ├── PlanError                      exit 71
+    │   ├── TrafficError                   exit 72
+    │   ├── EvidenceError                  exit 73
+    │   ├── RolloutStateError              exit 74
+    │   ├── RolloutBusyError               exit 75
+    │   ├── PreflightError                 exit 76
+    │   └── RolledBackError                exit 77
     └── RequestError                       exit 30, status 500
         ├── MalformedRequestError          exit 31, status 400
         ├── UnauthorizedError              exit 32, status 401
@@ -267,6 +275,54 @@ class OperationCheckError(CheckFailedError):
     """An image starts, stops, measures or logs other than it should."""
 
     exit_code = 64
+
+
+class RolloutError(TextClassifierError):
+    """A rollout cannot go on."""
+
+    exit_code = 70
+
+
+class PlanError(RolloutError):
+    """A plan is malformed, or contradicts itself."""
+
+    exit_code = 71
+
+
+class TrafficError(RolloutError):
+    """An engine cannot be read, or does not move traffic as asked."""
+
+    exit_code = 72
+
+
+class EvidenceError(RolloutError):
+    """What an assessment stands on cannot be read."""
+
+    exit_code = 73
+
+
+class RolloutStateError(RolloutError):
+    """There is no state of a rollout, or another one than asked for."""
+
+    exit_code = 74
+
+
+class RolloutBusyError(RolloutError):
+    """Another controller has the rollout."""
+
+    exit_code = 75
+
+
+class PreflightError(RolloutError):
+    """The candidate fails a check that comes before any traffic."""
+
+    exit_code = 76
+
+
+class RolledBackError(RolloutError):
+    """The rollout ended with all traffic on the stable version."""
+
+    exit_code = 77
 
 
 class RequestError(TextClassifierError):

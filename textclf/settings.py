@@ -15,6 +15,7 @@ from textclf.schema import MAX_TEXTS
 
 PREFIX = "TEXTCLF_"
 _AZURE_CREDENTIALS = "AZURE_CREDENTIALS"
+_KUBECONFIG_CONTENT = "KUBECONFIG_CONTENT"
 _SOURCE_DATE_EPOCH = "SOURCE_DATE_EPOCH"
 _NOT_SETTINGS = {"TEXTCLF_REQUIRE_ALL"}  # read by the tests only
 
@@ -105,9 +106,15 @@ def read_azure_credentials(environ: Mapping[str, str] = os.environ) -> str | Non
     return environ.get(_AZURE_CREDENTIALS)
 
 
+def read_kubeconfig(environ: Mapping[str, str] = os.environ) -> str | None:
+    """Return the kubeconfig in ``KUBECONFIG_CONTENT``; in ``KUBECONFIG`` kubectl wants a path."""
+    return environ.get(_KUBECONFIG_CONTENT)
+
+
 def environment_without_secrets(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
     """Return the environment for a program that is told of the service principal otherwise."""
-    return {name: value for name, value in environ.items() if name != _AZURE_CREDENTIALS}
+    secret = {_AZURE_CREDENTIALS, _KUBECONFIG_CONTENT}
+    return {name: value for name, value in environ.items() if name not in secret}
 
 
 def read_source_date_epoch(environ: Mapping[str, str] = os.environ) -> int | None:

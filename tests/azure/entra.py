@@ -14,6 +14,7 @@ from tests.azure.registry import (
     BLOB_HOST,
     CLIENT,
     RESOURCE_GROUP,
+    SCORING,
     SUBSCRIPTION,
     TENANT,
     TOKEN_SIGNATURE,
@@ -28,6 +29,7 @@ SCOPE = (
     r"/providers/Microsoft\.MachineLearningServices/workspaces/(?P<workspace>[^/]+)"
 )
 _ABOUT_MODELS = r"/workspaces/[^/]+/models(/|$)"
+_ABOUT_ENDPOINTS = r"/workspaces/[^/]+/(services|onlineEndpoints)(/|$)"
 
 
 def _metadata(_: Registry, __: Request, parts: Mapping[str, str]) -> Response:
@@ -100,16 +102,21 @@ def _subscriptions(registry: Registry, _: Request, __: Mapping[str, str]) -> Res
 
 def refusal(registry: Registry, request: Request, parts: Mapping[str, str]) -> Response | None:
     """Return why a request may not go on to its route; None if it may."""
-    # SDK v1 sends no token to the discovery; the storage account has rules of its own.
-    if request.host in {LOGIN, BLOB_HOST} or request.path.startswith("/discovery/"):
+    # SDK v1 sends no token to the discovery; the storage account and what scores have own rules.
+    if request.host in {LOGIN, BLOB_HOST, SCORING} or request.path.startswith("/discovery/"):
         return None
     if not has_token(request):
         return failure("AuthenticationFailed", "Authentication failed.", 401)
     if "workspace" in parts and (missing := _not_found(registry, parts)):
         return failure(*missing, 404)
-    if registry.faults.models_status and re.search(_ABOUT_MODELS, request.path):
-        message = "The client does not have authorization to perform this action over this scope."
-        return failure("AuthorizationFailed", message, registry.faults.models_status)
+    faults = registry.faults
+    for status, about in (
+        (faults.models_status, _ABOUT_MODELS),
+        (faults.endpoints_status, _ABOUT_ENDPOINTS),
+    ):
+        if status and re.search(about, request.path):
+            message = "The client does not have authorization to perform this action on this scope."
+            return failure("AuthorizationFailed", message, status)
     return None
 
 

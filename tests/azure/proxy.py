@@ -121,6 +121,10 @@ class _Connection(BaseHTTPRequestHandler):
         self.close_connection = False
 
     def _answer(self) -> None:
+        if hasattr(
+            socket, "TCP_QUICKACK"
+        ):  # urllib3 sends a body through a proxy only after an ACK
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
         target = urlsplit(self.path)
         length = int(self.headers.get("Content-Length", 0))
         self._respond(

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from typing import Literal
 
+from tests.azure.endpoints import KubernetesEndpoint, ManagedEndpoint, Operations
 from tests.azure.exchange import Hold
 
 TENANT = "11111111-1111-4111-8111-111111111111"
@@ -19,6 +20,7 @@ CLIENT = "33333333-3333-4333-8333-333333333333"
 CLIENT_SECRET = "PLANTED~client~secret~0123456789"  # noqa: S105
 TOKEN_SIGNATURE = "PLANTED-access-token-signature-0"  # noqa: S105 - 32 characters of base64url
 SAS_SIGNATURE = "PLANTEDsasSIGNATURE0123456789"
+ENDPOINT_KEY = "PLANTEDendpointKEY0123456789"
 ACCOUNT_KEY = "PLANTEDaccountKEY0123456789+/" + "A" * 57 + "=="  # 64 bytes in base64
 RESOURCE_GROUP = "practical-mlops"
 WORKSPACE = "ml-ws"
@@ -31,8 +33,10 @@ HOSTS = (
     "management.azure.com",
     "*.api.azureml.ms",
     "*.blob.core.windows.net",
+    "*.eastus.cloudapp.azure.com",
 )
 HISTORY_API = "https://eastus.api.azureml.ms"
+SCORING = "ml-ws.eastus.cloudapp.azure.com"
 BLOB_HOST = f"{ACCOUNT}.blob.core.windows.net"
 
 
@@ -46,6 +50,7 @@ class Faults:
         models_status: Status of every answer about models, such as 403.
         blob_status: Status of every answer about the content of a blob, such as 403.
         upload_status: Status of every answer to an upload, such as 403.
+        endpoints_status: Status of every answer about endpoints, such as 403.
         blob_fail_times: So many downloads get 503 first.
         blob_truncate_times: So many downloads lose their connection half-way first.
         blob_change: The last byte of every download is another one.
@@ -59,6 +64,7 @@ class Faults:
     models_status: int | None = None
     blob_status: int | None = None
     upload_status: int | None = None
+    endpoints_status: int | None = None
     blob_fail_times: int = 0
     blob_truncate_times: int = 0
     blob_change: bool = False
@@ -143,6 +149,9 @@ class Registry:
         blobs: Path in the container to content.
         blocks: Path and block id to content that is not committed yet.
         assets: Asset id to what SDK v1 stored under it: a path and whether it is a prefix.
+        kubernetes_endpoints: Those that SDK v1 knows, by name.
+        managed_endpoints: Those that SDK v2 knows, by name.
+        operations: The updates of both.
     """
 
     def __init__(self) -> None:
@@ -155,6 +164,9 @@ class Registry:
         self.blocks: dict[tuple[str, str], bytes] = {}
         self.assets: dict[str, tuple[str, bool]] = {}
         self.models: dict[str, dict[int, ModelVersion]] = {}
+        self.kubernetes_endpoints: dict[str, KubernetesEndpoint] = {}
+        self.managed_endpoints: dict[str, ManagedEndpoint] = {}
+        self.operations = Operations()
         self.downloads = Hold(reached=threading.Event(), release=threading.Event())
 
     def latest(self, name: str) -> int:

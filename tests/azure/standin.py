@@ -19,13 +19,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from tests.azure import blobs, entra, routes_v1, routes_v2
+from tests.azure import (
+    blobs,
+    endpoint_routes_v1,
+    endpoint_routes_v2,
+    entra,
+    routes_v1,
+    routes_v2,
+)
+from tests.azure.endpoints import KubernetesEndpoint, ManagedEndpoint
 from tests.azure.exchange import Request, Response, Route, find_route
 from tests.azure.proxy import TerminatingProxy
 from tests.azure.registry import (
     ACCOUNT_KEY,
     CLIENT,
     CLIENT_SECRET,
+    ENDPOINT_KEY,
     HOSTS,
     RESOURCE_GROUP,
     SAS_SIGNATURE,
@@ -45,6 +54,8 @@ _ROUTES: list[Route[Registry]] = [
     *entra.ROUTES,
     *routes_v1.ROUTES,
     *routes_v2.ROUTES,
+    *endpoint_routes_v1.ROUTES,
+    *endpoint_routes_v2.ROUTES,
     *blobs.ROUTES,
 ]
 
@@ -65,7 +76,7 @@ class AzureStandIn:
     workspace = WORKSPACE
     resource_group = RESOURCE_GROUP
     subscription = SUBSCRIPTION
-    secrets = (CLIENT_SECRET, TOKEN_SIGNATURE, SAS_SIGNATURE, ACCOUNT_KEY)
+    secrets = (CLIENT_SECRET, TOKEN_SIGNATURE, SAS_SIGNATURE, ACCOUNT_KEY, ENDPOINT_KEY)
 
     def __init__(self) -> None:
         self.credentials = {
@@ -162,6 +173,18 @@ class AzureStandIn:
             )
         return number
 
+    def add_kubernetes_endpoint(self, name: str, **percentiles: int) -> KubernetesEndpoint:
+        """Deploy an endpoint of SDK v1; the first version is its default."""
+        endpoint = KubernetesEndpoint(name, dict(percentiles), default=next(iter(percentiles)))
+        self.registry.kubernetes_endpoints[name] = endpoint
+        return endpoint
+
+    def add_managed_endpoint(self, name: str, **traffic: int) -> ManagedEndpoint:
+        """Deploy an endpoint of SDK v2, with a deployment for each name."""
+        endpoint = ManagedEndpoint(name, dict(traffic))
+        self.registry.managed_endpoints[name] = endpoint
+        return endpoint
+
     def close(self) -> None:
         """Let go of whatever is held, and end every connection and thread.
 
@@ -214,10 +237,11 @@ def client_environment(standin: AzureStandIn, home: Path) -> dict[str, str]:
 
 @ending_on_sigterm()
 def main() -> int:
-    """Serve the files on the command line as ``demo:1`` until interrupted."""
+    """Serve the files on the command line as ``demo:1``, and an endpoint, until interrupted."""
     with AzureStandIn() as standin:
         files = {Path(name).name: Path(name).read_bytes() for name in sys.argv[1:]}
         standin.add_model("demo", files or {"model.onnx": b"not a graph"})
+        standin.add_kubernetes_endpoint("sentiment", blue=100, green=0)
         variables = standin.environment | {"AZURE_CREDENTIALS": json.dumps(standin.credentials)}
         for name, value in variables.items():
             print(f"export {name}='{value}'")  # noqa: T201

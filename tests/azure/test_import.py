@@ -177,7 +177,9 @@ def test_hung_server(source: str, importer: Importer, monkeypatch: pytest.Monkey
             monkeypatch.setenv(name, f"http://127.0.0.1:{server.getsockname()[1]}")
         outcome = importer.run(source, "demo:1", "--timeout-seconds", "3")
 
-    importer.check_refused(outcome, 28, "find demo:1 in", "within 3 seconds", "--timeout-seconds")
+    importer.check_refused(
+        outcome, 28, "find model demo:1 in", "within 3 seconds", "--timeout-seconds"
+    )
     assert 3 < outcome.seconds < 30
 
 

@@ -10,7 +10,15 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.azure.registry import ACCOUNT_KEY, BLOB_HOST, CLIENT, CONTAINER, TENANT, blob_url
+from tests.azure.registry import (
+    ACCOUNT_KEY,
+    BLOB_HOST,
+    CLIENT,
+    CONTAINER,
+    ENDPOINT_KEY,
+    TENANT,
+    blob_url,
+)
 from tests.azure.standin import AzureStandIn
 
 _FILE = "LocalUpload/demo-1/model/tiny.onnx"
@@ -180,7 +188,7 @@ def test_secrets_can_be_recognised(client: httpx.Client, azure: AzureStandIn) ->
 
     assert all(one.startswith("PLANTED") for one in azure.secrets)
     assert all(
-        any(one in text for text in (secret, token, blob_url("", "r"), ACCOUNT_KEY))
+        any(one in text for text in (secret, token, blob_url("", "r"), ACCOUNT_KEY, ENDPOINT_KEY))
         for one in azure.secrets
     )
     assert not any(one in str(azure.requests) for one in azure.secrets)

@@ -77,7 +77,7 @@ class Served:
 
 @contextlib.contextmanager
 def serve(
-    folder: Path, *, ready: bool = True, port: int | None = None, **settings: str
+    folder: Path, *, ready: bool = True, port: int | None = None, target: str = "", **settings: str
 ) -> Iterator[Served]:
     """Run `bentoml serve` with a store of its own below ``folder``.
 
@@ -85,6 +85,7 @@ def serve(
         folder: Holds the store and the log.
         ready: Wait until the service is ready, rather than only alive.
         port: A free one; None to look for it.
+        target: Where Python finds the service; empty for the project's own.
         settings: Environment variables without their TEXTCLF_ prefix.
     """
     port = port or free_port()
@@ -94,6 +95,7 @@ def serve(
     environment |= {"BENTOML_HOME": str(folder / "bentoml"), "BENTOML_DO_NOT_TRACK": "True"}
     log = folder / "serve.log"
     command = [sys.executable, "-m", "bentoml", "serve", "--host", "127.0.0.1", "--port", str(port)]
+    command += [target] if target else []
     with log.open("wb") as output:
         process = subprocess.Popen(
             command,

@@ -25,6 +25,7 @@ ORDER = (
     ("registration",),
     ("drafting",),
     ("http", "importing", "image"),
+    ("rollout",),
 )
 ALONE = ("errors", "schema", "description")
 NOT_SERVING = {"azure", "azureml", "onnx", "torch", "transformers"}

@@ -55,9 +55,11 @@ def test_everything_wanted_is_locked() -> None:
 
     assert serving <= pins("serving").keys()
     assert set(wanted("dev")) <= pins("dev").keys()
+    assert set(wanted("rollout")) <= pins("rollout").keys()
     assert set(wanted("uv")) == pins("uv").keys()
 
 
-def test_what_is_tested_is_what_serves() -> None:
-    """Each serving package has the same version in the development lock."""
-    assert pins("serving").items() <= pins("dev").items()
+@pytest.mark.parametrize("lock", ["serving", "rollout"])
+def test_what_is_tested_is_what_runs(lock: str) -> None:
+    """Each package of an image has the same version in the development lock."""
+    assert pins(lock).items() <= pins("dev").items()

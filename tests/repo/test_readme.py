@@ -14,7 +14,7 @@ from types import MappingProxyType
 
 import pytest
 
-from scripts import render_settings
+from scripts import _rollout_arguments, render_settings
 from tests.azure.standin import AzureStandIn, client_environment
 from tests.http.serving import PROJECT, Served, free_port
 from tests.repo.conftest import visitor_environment
@@ -130,11 +130,14 @@ class Visitor:
 
     def leave_to_docker(self, command: Command) -> None:
         """A command for one's own registry or image: the checks and their tests run its like."""
-        files = [*PROJECT.glob("tests/image/*.py"), *PROJECT.glob("textclf/image/checks/*.py")]
-        run = "".join(path.read_text() for path in files)
-        options = {word for word in shlex.split(command.text) if word.startswith("--")}
+        leave_to(command, "tests/image/*.py", "textclf/image/checks/*.py")
 
-        assert {option for option in options if f'"{option}"' not in run} == set()
+    def leave_to_rollouts(self, command: Command) -> None:
+        """A command for two versions at hand: the tests of rollouts run its like."""
+        if command.text.startswith("scripts/rollout.py"):
+            _rollout_arguments.parse(shlex.split(command.text)[1:])
+        else:
+            leave_to(command, "tests/rollout/*.py")
 
     def leave_to_ci(self, command: Command) -> None:
         """A command that would run this test again has to be one that CI runs."""
@@ -157,6 +160,15 @@ class Visitor:
         self._environment |= {"PORT": str(self._port), "BENTOML_PORT": str(self._port)}
 
 
+def leave_to(command: Command, *patterns: str) -> None:
+    """See that what other files run has every option of a command."""
+    files = [path for pattern in patterns for path in PROJECT.glob(pattern)]
+    run = "".join(path.read_text() for path in files)
+    options = {word for word in shlex.split(command.text) if word.startswith("--")}
+
+    assert {option for option in options if f'"{option}"' not in run} == set()
+
+
 RULES: dict[str, Callable[[Visitor, Command], None]] = {
     r"git clone https://\S+ && cd textclf": Visitor.clone,
     r"source \S+|export AZURE_CREDENTIALS=.*": Visitor.stay,
@@ -170,6 +182,7 @@ RULES: dict[str, Callable[[Visitor, Command], None]] = {
     r"scripts/train_reference\.py .*": Visitor.look_up,
     r"scripts/check_image\.py --list": Visitor.run,
     r"scripts/(build|check|publish)_image\.py (?!--list).*": Visitor.look_up,
+    r"scripts/rollout\.py .*|python -m textclf\.rollout\.\S+ .*": Visitor.leave_to_rollouts,
     r"docker login \S+|docker run .*|TEXTCLF_IMAGE=\S+ docker compose .*": Visitor.leave_to_docker,
 }
 

@@ -19,6 +19,7 @@ WORKFLOWS = sorted((PROJECT / ".github" / "workflows").glob("*.yml"))
 IMAGE_TEXT = (PROJECT / ".github" / "workflows" / "image.yml").read_text()
 IMAGE = yaml.safe_load(IMAGE_TEXT)
 RELEASE = yaml.safe_load((PROJECT / ".github" / "workflows" / "release.yml").read_text())
+ROLLOUT = yaml.safe_load((PROJECT / ".github" / "workflows" / "rollout.yml").read_text())
 TARGETS = re.findall(r"^([a-z-]+):.*##", (PROJECT / "Makefile").read_text(), re.MULTILINE)
 SOURCES = [*(PROJECT / "scripts").rglob("*.py"), *(PROJECT / "textclf").rglob("*.py")]
 OPTIONS = "".join(path.read_text() for path in SOURCES)
@@ -27,9 +28,10 @@ CI_RUN = (PROJECT / ".ci" / "run").read_text()
 PINNED = re.compile(
     r"uses: ([\w./-]+@[0-9a-f]{40} # v\d+\.\d+\.\d+|\$/\.github/workflows/\w+\.yml)"
 )
-# cosign signs as the workflow itself, an identity that only GitHub can give: no test here has it.
+# cosign signs as the workflow itself, an identity that only GitHub can give, and verifies that: no
+# test here has it.
 CALL = re.compile(
-    r"make (?P<target>[a-z-]+)( .*)?|cosign sign .*|"
+    r"make (?P<target>[a-z-]+)( .*)?|cosign (sign|verify) .*|"
     r"\.venv/bin/python (?P<script>scripts/\w+\.py) .*"
 )
 REACHES_A_REGISTRY = re.compile(r"docker/login-action|actions/attest|cosign sign|publish_image\.py")
@@ -249,6 +251,37 @@ def test_only_the_image_workflow_publishes(path: Path) -> None:
     assert path.name == "image.yml" or not any(map(reaches_a_registry, jobs))
     if "pull_request" in workflow[True]:  # YAML 1.1 reads the key on as true
         assert not any("uses" in job for job in jobs)
+
+
+@pytest.mark.parametrize(
+    ("identity", "accepted"),
+    [
+        ("OWNER/textclf/.github/workflows/image.yml@refs/heads/main", True),
+        ("OWNER/textclf/.github/workflows/image.yml@refs/tags/v1.2.0", True),
+        ("OWNER/textclf/.github/workflows/image.yml@refs/heads/anything", False),
+        ("OWNER/textclf/.github/workflows/image.yml@refs/heads/main-too", False),
+        ("OWNER/textclf/.github/workflows/image.yml@refs/pull/1/merge", False),
+        ("OWNER/textclf/.github/workflows/other.yml@refs/heads/main", False),
+        ("ANYONE/textclf/.github/workflows/image.yml@refs/heads/main", False),
+    ],
+)
+def test_a_rollout_takes_what_main_or_a_release_published(identity: str, accepted: bool) -> None:
+    """A branch can change image.yml unseen, and sign as it; cosign searches, so both ends count."""
+    commands = "\n".join(run for job in ROLLOUT["jobs"].values() for run in runs(job))
+    (pattern,) = re.findall(r'--certificate-identity-regexp "(.*)"', commands)
+    pattern = pattern.replace("$GITHUB_REPOSITORY", "OWNER/textclf")
+
+    assert bool(re.search(pattern, f"https://github.com/{identity}")) is accepted
+
+
+@pytest.mark.parametrize("job", all_jobs())
+def test_no_secret_is_there_while_packages_are_installed(job: Job) -> None:
+    """What a package runs as it is built could read it."""
+    installing = [
+        step for step in job.get("steps", []) if "make environment" in step.get("run", "")
+    ]
+
+    assert "secrets." not in json.dumps([installing, job.get("env", {})])
 
 
 @pytest.mark.parametrize(("old", "new", "fault"), WAYS_AROUND, ids=[way[2] for way in WAYS_AROUND])

@@ -31,6 +31,10 @@ _WORKSPACE = Workspace(name="ws", resource_group="rg", subscription_id=None)
         ("workspace", "", SourceNotFoundError, "az ml workspace list --resource-group rg"),
         ("model", "", SourceNotFoundError, "list --name demo --workspace-name ws --resource-gr"),
         ("files", "", SourceNotFoundError, "model demo:1 in workspace ws"),
+        ("endpoint", "", SourceNotFoundError, "there is no endpoint demo in workspace ws in res"),
+        ("forbidden", "endpoint 403", AccessError, "endpoint demo in workspace ws in resource gr"),
+        ("conflict", "", DownloadError, "endpoint demo in workspace ws in resource group rg, sub"),
+        ("invalid", "over 100", DownloadError, "asked of endpoint demo in workspace ws in resou"),
         ("proxy", "proxy:3128", DownloadError, "through the proxy proxy:3128; check HTTPS_PROXY"),
         ("tls", "", DownloadError, "REQUESTS_CA_BUNDLE and SSL_CERT_FILE"),
         ("network", "", DownloadError, "cannot reach Azure; check the network and HTTPS_PROXY"),
@@ -42,8 +46,9 @@ _WORKSPACE = Workspace(name="ws", resource_group="rg", subscription_id=None)
 def test_error_and_remedy(kind: str, detail: str, error: type[ModelImportError], said: str) -> None:
     """The message names the object and what to do."""
     failure = Failure(kind=kind, detail=detail)
+    subject = "endpoint demo" if "endpoint" in said else "model demo:1"
 
-    raised = to_error(failure, sdk="tiny 1", workspace=_WORKSPACE, model="demo:1")
+    raised = to_error(failure, sdk="tiny 1", workspace=_WORKSPACE, subject=subject)
 
     assert type(raised) is error
     assert said in str(raised)

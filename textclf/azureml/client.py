@@ -24,7 +24,13 @@ from textclf.termination import ending_on_sigterm
 DEFAULT_TIMEOUT_SECONDS = 600.0
 
 _ANSWERS = ('{"result":', '{"error":')
-_DOING = {"fetch": "find", "latest": "find the latest", "register": "register"}
+_DOING = {
+    "fetch": "find",
+    "latest": "find the latest",
+    "register": "register",
+    "read_endpoint": "read",
+    "update_endpoint": "update",
+}
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -75,7 +81,8 @@ class SdkClient:
             SourceNotFoundError: There is no such workspace, model or version.
             DownloadError: Azure cannot be reached, or does not answer in time.
         """
-        found: dict[str, Any] = self._call("fetch", name=name, version=version)
+        subject = f"model {name}" if version is None else f"model {name}:{version}"
+        found: dict[str, Any] = self._call("fetch", subject, name=name, version=version)
         return found
 
     def latest(self, name: str) -> dict[str, Any] | None:
@@ -84,7 +91,9 @@ class SdkClient:
         Raises:
             ModelImportError: As ``fetch``.
         """
-        found: dict[str, Any] | None = self._call("latest", name=name, version=None)
+        found: dict[str, Any] | None = self._call(
+            "latest", f"model {name}", name=name, version=None
+        )
         return found
 
     def register(
@@ -103,6 +112,7 @@ class SdkClient:
         """
         made: dict[str, Any] = self._call(
             "register",
+            f"model {name}",
             name=name,
             version=None,
             folder=str(folder.resolve()),
@@ -112,13 +122,42 @@ class SdkClient:
         )
         return made
 
+    def read_endpoint(self, name: str) -> dict[str, Any]:
+        """Return an endpoint, once no change of it is under way.
+
+        Returns:
+            ``state``, and what its workers share traffic by: with SDK v1 ``versions``, each with
+            ``traffic_percentile`` and ``is_default``; with v2 ``deployments``, ``traffic`` and
+            ``mirror_traffic``.
+
+        Raises:
+            ModelImportError: As ``fetch``.
+        """
+        found: dict[str, Any] = self._call("read_endpoint", f"endpoint {name}", name=name)
+        return found
+
+    def update_endpoint(self, name: str, **changes: Any) -> dict[str, Any]:
+        """Change an endpoint, wait until that holds, and return what ``read_endpoint`` would then.
+
+        Args:
+            name: Of the endpoint.
+            **changes: With SDK v1 ``updates``, one after the other: ``version``,
+                ``traffic_percentile`` and ``is_default`` each, None for what stays. With v2
+                ``traffic`` and ``mirror_traffic``.
+
+        Raises:
+            ModelImportError: As ``fetch``; whether anything was changed then is not known.
+        """
+        made: dict[str, Any] = self._call(
+            "update_endpoint", f"endpoint {name}", name=name, **changes
+        )
+        return made
+
     def redact(self, text: str) -> str:
         """Return ``text`` without secrets, those in the credentials included."""
         return redact(text, [self._credentials.client_secret] if self._credentials else [])
 
-    def _call(self, action: str, **parameters: Any) -> Any:
-        name, version = parameters["name"], parameters["version"]
-        model = name if version is None else f"{name}:{version}"
+    def _call(self, action: str, subject: str, **parameters: Any) -> Any:
         request = parameters | {
             "action": action,
             "credentials": self._credentials and asdict(self._credentials),
@@ -126,7 +165,7 @@ class SdkClient:
             "resource_group": self._workspace.resource_group,
             "workspace": self._workspace.name,
         }
-        doing = f"{_DOING[action]} {model} in workspace {self._workspace.name}"
+        doing = f"{_DOING[action]} {subject} in workspace {self._workspace.name}"
         with ending_on_sigterm():
             answer = self._answer(self._run(request, doing))
         if "error" not in answer:
@@ -134,7 +173,7 @@ class SdkClient:
         error = answer["error"]
         failure = Failure(kind=error["kind"], detail=self.redact(error["detail"]))
         _LOGGER.debug("%s: %s", failure.kind, failure.detail)
-        raise to_error(failure, sdk=self._sdk.label, workspace=self._workspace, model=model)
+        raise to_error(failure, sdk=self._sdk.label, workspace=self._workspace, subject=subject)
 
     def _run(self, request: dict[str, Any], doing: str) -> Finished:
         self._python = self._python or lay_environment(self._sdk)

@@ -48,24 +48,26 @@ class Failure:
     detail: str
 
 
-def to_error(failure: Failure, *, sdk: str, workspace: Workspace, model: str) -> ModelImportError:
+def to_error(failure: Failure, *, sdk: str, workspace: Workspace, subject: str) -> ModelImportError:
     """Return the error to raise.
 
     Args:
         failure: What the worker says.
         sdk: Library and version that it ran.
         workspace: Where it looked.
-        model: Name of the model, with its version if one was asked for.
+        subject: What it was asked about, such as ``model demo:1``.
     """
     match failure.kind:
         case "credentials" | "no-credentials" | "no-subscription" | "subscription":
             return AccessError(_unknown(failure, workspace))
         case "forbidden":
-            return AccessError(_forbidden(failure, workspace, model))
-        case "workspace" | "model" | "files":
-            return SourceNotFoundError(_missing(failure, workspace, model))
+            return AccessError(_forbidden(failure, workspace, subject))
+        case "workspace" | "model" | "files" | "endpoint":
+            return SourceNotFoundError(_missing(failure, workspace, subject))
+        case "conflict" | "invalid":
+            return DownloadError(_refused(failure, workspace, subject))
         case _:
-            return DownloadError(_unreachable(failure, sdk, workspace))
+            return DownloadError(_unreachable(failure, sdk, workspace, subject))
 
 
 def _unknown(failure: Failure, workspace: Workspace) -> str:
@@ -86,7 +88,7 @@ def _unknown(failure: Failure, workspace: Workspace) -> str:
     return f"Azure refuses to sign this identity in ({failure.detail}): {remedy}"
 
 
-def _forbidden(failure: Failure, workspace: Workspace, model: str) -> str:
+def _forbidden(failure: Failure, workspace: Workspace, subject: str) -> str:
     what, _, status = failure.detail.partition(" ")
     scope = (
         f"/subscriptions/{workspace.subscription_id or 'ID'}"
@@ -95,21 +97,19 @@ def _forbidden(failure: Failure, workspace: Workspace, model: str) -> str:
     )
     if what == "files":
         return (
-            f"the storage account of workspace {workspace} refuses the files of model {model} "
+            f"the storage account of workspace {workspace} refuses the files of {subject} "
             f"({status}); give this identity the role Storage Blob Data Reader there, or Storage "
             "Blob Data Contributor to register, and see that the datastore's key is in force"
         )
-    subject = (
-        f"model {model} in workspace {workspace}" if what == "model" else f"workspace {workspace}"
-    )
+    within = f"{subject} in " if what in {"model", "endpoint"} else ""
     return (
-        f"{subject} is refused ({status}); give this identity the role AzureML Data Scientist: "
-        f'az role assignment create --role "AzureML Data Scientist" --assignee CLIENT_ID '
-        f"--scope {scope}"
+        f"{within}workspace {workspace} is refused ({status}); give this identity the role AzureML "
+        'Data Scientist: az role assignment create --role "AzureML Data Scientist" '
+        f"--assignee CLIENT_ID --scope {scope}"
     )
 
 
-def _missing(failure: Failure, workspace: Workspace, model: str) -> str:
+def _missing(failure: Failure, workspace: Workspace, subject: str) -> str:
     options = f"--workspace-name {workspace.name} --resource-group {workspace.resource_group}"
     match failure.kind:
         case "workspace":
@@ -119,16 +119,31 @@ def _missing(failure: Failure, workspace: Workspace, model: str) -> str:
             )
         case "model":
             return (
-                f"there is no model {model} in workspace {workspace}; az ml model list --name "
-                f"{model.partition(':')[0]} {options} shows its versions"
+                f"there is no {subject} in workspace {workspace}; az ml model list --name "
+                f"{subject.rpartition(' ')[2].partition(':')[0]} {options} shows its versions"
+            )
+        case "endpoint":
+            return (
+                f"there is no {subject} in workspace {workspace}; the Azure ML studio lists those "
+                "there are under Endpoints"
             )
         case _:
-            return (
-                f"the files of model {model} in workspace {workspace} are gone; register it again"
-            )
+            return f"the files of {subject} in workspace {workspace} are gone; register it again"
 
 
-def _unreachable(failure: Failure, sdk: str, workspace: Workspace) -> str:
+def _refused(failure: Failure, workspace: Workspace, subject: str) -> str:
+    if failure.kind == "conflict":
+        return (
+            f"{subject} in workspace {workspace} is being changed by someone else; wait until that "
+            "is done, and retry"
+        )
+    return (
+        f"Azure refuses what was asked of {subject} in workspace {workspace}: {failure.detail}; "
+        "see in the Azure ML studio what is there"
+    )
+
+
+def _unreachable(failure: Failure, sdk: str, workspace: Workspace, subject: str) -> str:
     match failure.kind:
         case "proxy":
             return (
@@ -150,5 +165,5 @@ def _unreachable(failure: Failure, sdk: str, workspace: Workspace) -> str:
         case _:
             return (
                 f"{sdk} failed on workspace {workspace}: {failure.detail}; retry, and if that "
-                "does not help see whether the Azure ML studio shows the model"
+                f"does not help see whether the Azure ML studio shows {subject}"
             )

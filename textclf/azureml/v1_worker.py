@@ -63,11 +63,11 @@
 #   "urllib3==2.8.0",
 # ]
 # ///
-"""Ask the registry of a workspace through azureml-core, which is SDK v1.
+"""Ask a workspace for its models and endpoints through azureml-core, which is SDK v1.
 
-Only the control plane: the importer downloads the files itself. The SDK's own download would write
-outside the target for a path with ``..``, checks nothing, and sleeps for 280 seconds when storage
-answers 403.
+Of models only the control plane: the importer downloads the files itself. The SDK's own download
+would write outside the target for a path with ``..``, checks nothing, and sleeps for 280 seconds
+when storage answers 403.
 """
 
 from __future__ import annotations
@@ -94,6 +94,7 @@ from azureml.core.authentication import (
 )
 from azureml.exceptions import WebserviceException
 
+from textclf.azureml import v1_endpoints
 from textclf.azureml.worker import (
     Failure,
     Request,
@@ -147,6 +148,16 @@ def register(request: Request) -> dict[str, Any]:
     return _describe(model, workspace, request)
 
 
+def read_endpoint(request: Request) -> dict[str, Any]:
+    """Return an endpoint and its versions."""
+    return v1_endpoints.read(_open_workspace(request), request["name"])
+
+
+def update_endpoint(request: Request) -> dict[str, Any]:
+    """Update versions of an endpoint, one after the other."""
+    return v1_endpoints.update(_open_workspace(request), request["name"], request["updates"])
+
+
 def _open_workspace(request: Request) -> Any:
     auth = _authenticate(request["credentials"])
     with looking_for("sign-in"):
@@ -198,4 +209,12 @@ def _describe(model: Any, workspace: Any, request: Request) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    serve({"fetch": fetch, "latest": latest, "register": register})
+    serve(
+        {
+            "fetch": fetch,
+            "latest": latest,
+            "register": register,
+            "read_endpoint": read_endpoint,
+            "update_endpoint": update_endpoint,
+        }
+    )

@@ -64,10 +64,10 @@
 #   "wrapt==2.5.2",
 # ]
 # ///
-"""Ask the registry of a workspace through azure-ai-ml, which is SDK v2.
+"""Ask a workspace for its models and endpoints through azure-ai-ml, which is SDK v2.
 
-Only the control plane: the importer downloads the files itself. The SDK's own download checks
-nothing and holds each file in memory.
+Of models only the control plane: the importer downloads the files itself. The SDK's own download
+checks nothing and holds each file in memory.
 """
 
 from __future__ import annotations
@@ -100,6 +100,7 @@ from azure.storage.blob import (
     generate_container_sas,
 )
 
+from textclf.azureml import v2_endpoints
 from textclf.azureml.worker import (
     Failure,
     Request,
@@ -151,6 +152,20 @@ def register(request: Request) -> dict[str, Any]:
             )
         )
     return _describe(model, client, request)
+
+
+def read_endpoint(request: Request) -> dict[str, Any]:
+    """Return an endpoint and its deployments."""
+    client, _ = _open_workspace(request)
+    return v2_endpoints.read(client, request["name"])
+
+
+def update_endpoint(request: Request) -> dict[str, Any]:
+    """Share out the traffic of an endpoint."""
+    client, _ = _open_workspace(request)
+    return v2_endpoints.update(
+        client, request["name"], request["traffic"], request["mirror_traffic"]
+    )
 
 
 def _open_workspace(request: Request) -> tuple[MLClient, TokenCredential]:
@@ -262,4 +277,12 @@ def _describe(model: Model, client: MLClient, request: Request) -> dict[str, Any
 
 
 if __name__ == "__main__":
-    serve({"fetch": fetch, "latest": latest, "register": register})
+    serve(
+        {
+            "fetch": fetch,
+            "latest": latest,
+            "register": register,
+            "read_endpoint": read_endpoint,
+            "update_endpoint": update_endpoint,
+        }
+    )

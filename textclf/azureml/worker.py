@@ -26,6 +26,8 @@ Request = Mapping[str, Any]
 _AADSTS = re.compile(r"AADSTS\d+")
 _REFUSED = (401, 403)
 _BUSY = (408, 429, 500, 502, 503, 504)
+_INVALID = (400, 422)
+_MESSAGE = re.compile(r'"message": ?"([^"]+)"')
 _MISSING_SUBSCRIPTION = re.compile(
     r"SubscriptionNotFound|InvalidSubscriptionId|The subscription '\S+' could not be found"
     r"|don't have access to \S+ subscription"
@@ -110,6 +112,10 @@ def _explain_status(chain: list[BaseException], kind: str) -> Failure | None:
         return Failure("forbidden", f"{what} {status}")
     if status == 404:
         return Failure(what)
+    if status == 409:
+        return Failure("conflict")
+    if status in _INVALID:
+        return Failure("invalid", _said(answer))
     return Failure("busy", str(status)) if status in _BUSY else None
 
 
@@ -122,8 +128,14 @@ def _is_of_storage(exc: BaseException) -> bool:
 def _explain_rest(exc: BaseException, text: str, names: str) -> Failure:
     if _NETWORK.search(names + text):
         return Failure("network", _host(text))
+    return Failure("other", f"{type(exc).__name__}: {_said(exc)}")
+
+
+def _said(exc: BaseException) -> str:
+    """Return what a service says, which v1 has somewhere in JSON, or else the first line."""
     said = str(getattr(exc, "message", None) or exc).strip()  # azureml's str() has a heading first
-    return Failure("other", f"{type(exc).__name__}: {said.partition(chr(10))[0]}")
+    found = _MESSAGE.search(said)
+    return found[1] if found else said.partition("\n")[0]
 
 
 def _chain(exc: BaseException | None) -> Iterator[BaseException]:

@@ -196,7 +196,7 @@ def test_jobs_are_bounded(job: Job) -> None:
     checkouts = [step for step in steps if step.get("uses", "").startswith("actions/checkout")]
 
     assert "permissions" in job
-    assert job.get("uses") == CALLS_IMAGE or job["timeout-minutes"] <= 30
+    assert job.get("uses") == CALLS_IMAGE or job["timeout-minutes"] <= 60
     assert all(step["with"]["persist-credentials"] is False for step in checkouts)
 
 

@@ -41,7 +41,7 @@ ONLY_STEPS = {"shadow": None}
 LENIENT = {"budgets": {"latency_ratio": 5.0}}
 IMPATIENT = {"shadow": None, "hold_limit_seconds": 4.0}
 # One request in twenty takes some hundred to show, and more beside a noise floor of as few pairs.
-# So does what is a third slower where the machine is busy. What shows sooner ends the stage sooner.
+# So does what is a third slower where the machine is busy. What shows sooner ends a stage sooner.
 THOROUGH_SHADOW = {"shadow": SHADOW | {"minimum_pairs": 1200, "noise_pairs": 0}}
 THOROUGH_STEP = {
     "shadow": None,

@@ -95,10 +95,8 @@ def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path) -> None:
 
 def log_line(version: str, *addresses: str, status: int = 502) -> str:
     """Return what nginx logs of a request that the last of several versions answered."""
-    asked, statuses = (
-        ", ".join(addresses),
-        ", ".join([str(status)] * (len(addresses) - 1) + ["200"]),
-    )
+    asked = ", ".join(addresses)
+    statuses = ", ".join([str(status)] * (len(addresses) - 1) + ["200"])
     return f"2026-01-01T00:00:00+00:00 an-id {version} {asked} {statuses} 200 0.010\n"
 
 
@@ -114,9 +112,8 @@ def test_requests_that_another_version_answered_are_counted(tmp_path: Path) -> N
     first = folder.count_passed_over()
     with log.open("a") as file:
         file.write(passed[-9:] + log_line("stable", "-") + "torn, by a full disk\n")
-        file.write(
-            log_line("candidate", A, B, status=503)
-        )  # which it answered, and counted, itself
+        # It gave this 503 itself, and counted it.
+        file.write(log_line("candidate", A, B, status=503))
 
     assert first == Counter(candidate=1, stable=1)
     assert folder.count_passed_over() == Counter(candidate=2, stable=1)

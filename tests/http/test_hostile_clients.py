@@ -56,8 +56,12 @@ def drip(connection: socket.socket, content: bytes) -> bytes:
 
 
 def read_to_end(connection: socket.socket) -> bytes:
-    """Return what comes until the server closes."""
-    return b"".join(iter(lambda: connection.recv(65_536), b""))
+    """Return what comes until the server closes, with a reset if it had not read all."""
+    received = b""
+    with contextlib.suppress(ConnectionResetError):
+        while part := connection.recv(65_536):
+            received += part
+    return received
 
 
 def problem(received: bytes) -> dict[str, Any]:

@@ -95,5 +95,5 @@ def test_refusal_is_the_same_at_the_door(
         assert shedder.refusal(b"/predict", [ID]) is None
 
     asyncio.run(run())
-    (record,) = [r for r in caplog.records if r.message == "refused at the door"]
-    assert vars(record)["requests"] == 2
+    records = [r for r in caplog.records if r.message == "refused at the door"]
+    assert sum(vars(record)["requests"] for record in records) == 2

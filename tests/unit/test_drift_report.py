@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -16,6 +17,7 @@ import pytest
 from scripts.drift_report import main
 from tests.conftest import require
 from tests.http.serving import free_port
+from tests.rollout.stage import wait_until
 from tests.unit.drift_recording import START, STEP_SECONDS, Day
 from textclf.drift_report import from_pages, review
 from textclf.errors import EvidenceError
@@ -68,6 +70,21 @@ def test_the_page_needs_nothing_else(
     assert "unlike the reference in their lengths." in content
     assert "characters per token" in content
     assert "&gt; 40: 9% → " in content
+
+
+def test_the_page_can_be_heard(day: Day, tmp_path: Path) -> None:
+    """Each column has a name, and so has the picture."""
+    page = tmp_path / "drift.html"
+
+    main(["--pages", *map(str, day.save(tmp_path)), "--output", str(page)])
+
+    content = page.read_text("utf-8")
+    assert len(re.findall('<th scope="col"[^>]*>[^<]+</th>', content)) == content.count("<th")
+    ((name, parts),) = re.findall(
+        r'<div role="img" aria-labelledby="([\w-]+)" aria-describedby="([\w-]+)"><svg', content
+    )
+    assert re.search(f'<h2 id="{name}">[^<]+', content)
+    assert re.search(f'<p id="{parts}"[^>]*>[^<]+', content)
 
 
 @pytest.mark.parametrize(
@@ -135,18 +152,20 @@ def prometheus(day: Day, tmp_path: Path) -> Iterator[str]:
     load = ["promtool", "tsdb", "create-blocks-from", "openmetrics", f"{tmp_path}/day.txt"]
     subprocess.run([*load, str(data)], check=True, capture_output=True)
     (tmp_path / "prometheus.yml").write_text("{}")
-    address = f"127.0.0.1:{free_port()}"
+    url = f"http://127.0.0.1:{free_port()}"
     command = [
         "prometheus",
         f"--config.file={tmp_path / 'prometheus.yml'}",
         f"--storage.tsdb.path={data}",
         "--storage.tsdb.retention.time=100y",
-        f"--web.listen-address={address}",
+        f"--web.listen-address={url.removeprefix('http://')}",
     ]
     with (tmp_path / "log").open("wb") as log, subprocess.Popen(command, stderr=log) as process:
-        _wait_until_ready(f"http://{address}")
-        yield f"http://{address}"
-        process.terminate()
+        try:
+            wait_until(partial(_is_ready, url), "Prometheus was never ready")
+            yield url
+        finally:
+            process.terminate()
 
 
 def _open_metrics(day: Day) -> str:
@@ -162,15 +181,10 @@ def _open_metrics(day: Day) -> str:
     return "\n".join([*sorted(lines, key=lambda line: line.partition("{")[0]), "# EOF\n"])
 
 
-def _wait_until_ready(url: str) -> None:
-    deadline = time.monotonic() + 60
-    while time.monotonic() < deadline:
-        try:
-            if httpx.get(f"{url}/-/ready", trust_env=False).is_success:
-                return
-        except httpx.TransportError:
-            time.sleep(0.05)
-    raise AssertionError("Prometheus was never ready")
+def _is_ready(url: str) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(f"{url}/-/ready", trust_env=False).is_success
+    return False
 
 
 def test_a_prometheus_is_asked(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
@@ -15,37 +14,47 @@ from tests.certificates import Certificates
 from tests.conftest import require
 from tests.http.serving import PROJECT, Served, free_port
 from tests.repo.conftest import visitor_environment
-from tests.repo.pages import EXAMPLES, Command, read_commands
+from tests.repo.pages import EXAMPLES, FENCED, Command, read_commands
 
-_SERVICE = ("service.py", "bentofile.yaml", "models", "scripts", "textclf", "openapi.json")
+_CLONE = (
+    ".venv", "service.py", "bentofile.yaml", "models", "scripts", "textclf", "openapi.json",
+)  # fmt: skip
+_STRICT = "set -euo pipefail"
 
 
 class Reader:
-    """Someone who has a clone with its environment, and a terminal beside the one that serves."""
+    """Someone who has a clone with its environment, and two terminals: one serves, one asks.
+
+    They share the folder and nothing else: neither has variables of the other.
+    """
 
     def __init__(self, folder: Path) -> None:
-        for name in _SERVICE:
+        for name in _CLONE:
             (folder / name).symlink_to(PROJECT / name)
         self._folder = folder
         self._log = folder / "server.log"
-        self._set = "set -euo pipefail"
+        self._asking = self._serving = _STRICT
         self._port = free_port()
         self._server: subprocess.Popen[bytes] | None = None
         self._environment = visitor_environment() | {
             "BENTOML_DO_NOT_TRACK": "True",
             "BENTOML_HOME": str(folder / "bentoml"),
             "BENTOML_PORT": str(self._port),
-            "PATH": f"{PROJECT / '.venv' / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "TEXTCLF_DRAIN_SECONDS": "0",
         }
 
+    def activate(self, command: Command) -> None:
+        """Activate the environment in both terminals; a server of `make serve` needs it in none."""
+        self._asking += f"; {command.text}"
+        self._serving += f"; {command.text}"
+
     def remember(self, command: Command) -> None:
-        """Set a variable that later commands use."""
+        """Set a variable that later commands of this terminal use."""
         run = self._run(f"{command.text}; declare -p")
         name = command.text.partition("=")[0]
         found = re.search(rf"^declare -- {name}=.*$", run.stdout, re.MULTILINE)
         assert found, f"{command.text}\n{run.stderr}"
-        self._set += f"; {found[0]}"
+        self._asking += f"; {found[0]}"
 
     def run(self, command: Command) -> None:
         """Run a command to its end and compare what it prints."""
@@ -56,11 +65,11 @@ class Reader:
     def serve(self, command: Command) -> None:
         """Start a server in the other terminal, after stopping the one that runs there."""
         self.stop()
-        text = command.text.replace("make serve", "bentoml serve")
-        variables, _, serve = text.rpartition("bentoml")
+        text = command.text.replace("make serve", ".venv/bin/bentoml serve")
+        variables, serve = re.findall(r"^((?:\w+=\S+ )*)(.*)", text)[0]
         with self._log.open("wb") as output:
             self._server = subprocess.Popen(
-                ["bash", "-c", f"{self._set}; {variables} exec bentoml{serve}"],
+                ["bash", "-c", f"{self._serving}; {variables}exec {serve}"],
                 cwd=self._folder, env=self._environment, stdout=output, stderr=subprocess.STDOUT,
             )  # fmt: skip
         secured = self._certificates(command.text)
@@ -86,7 +95,7 @@ class Reader:
     def _run(self, text: str) -> subprocess.CompletedProcess[str]:
         text = text.replace("127.0.0.1:3000", f"127.0.0.1:{self._port}")
         return subprocess.run(
-            ["bash", "-c", f"{self._set}; {text}"], cwd=self._folder, env=self._environment,
+            ["bash", "-c", f"{self._asking}; {text}"], cwd=self._folder, env=self._environment,
             check=False, capture_output=True, stdin=subprocess.DEVNULL, text=True, timeout=60,
         )  # fmt: skip
 
@@ -98,6 +107,8 @@ def rule(command: Command) -> Callable[[Reader, Command], None]:
     """Return what to do with a command."""
     if re.fullmatch(r"(\w+=\S+ )*(make serve|bentoml serve.*)", command.text):
         return Reader.serve
+    if command.text.startswith("source "):
+        return Reader.activate
     return Reader.remember if re.match(r"[A-Z_]+=(\S+|\$\(.*\))$", command.text) else Reader.run
 
 
@@ -118,3 +129,11 @@ def test_the_examples_work_as_shown(reader: Reader, page: str) -> None:
     for command in commands:
         rule(command)(reader, command)
     assert commands
+
+
+@pytest.mark.parametrize("page", EXAMPLES)
+def test_a_server_has_a_block_of_its_own(page: str) -> None:
+    """Whoever copies a block into a terminal never has a server in it before other commands."""
+    for block in FENCED.finditer((PROJECT / "docs" / page).read_text("utf-8")):
+        commands = list(read_commands(block[0] + "\n"))
+        assert len(commands) <= 1 or Reader.serve not in map(rule, commands), block[0]

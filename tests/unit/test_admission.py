@@ -4,21 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from tests.unit.clock import Clock
 from textclf.admission import Admission, Load, QueueLimits
 from textclf.errors import DeadlineExceededError, QueueFullError
 
 NOTHING = Load(0, 0, 0.0)
-
-
-class Clock:
-    """A clock that is set."""
-
-    def __init__(self) -> None:
-        self.now = 1000.0
-
-    def __call__(self) -> float:
-        """Return the time."""
-        return self.now
 
 
 def admission(limits: QueueLimits | None = None, clock: Clock | None = None) -> Admission:

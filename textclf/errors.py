@@ -59,6 +59,7 @@
         ├── HeadTooLargeError              exit 46, status 431
         ├── NotReadyError                  exit 39, status 503
         ├── DeadlineExceededError          exit 40, status 504
+        ├── ClientDeadlineError            exit 47, status 504
         └── ClientGoneError                exit 41, status 499
 
 ``exit_code`` is what a script exits with; ``http_status`` is what a client sees. A message says
@@ -456,6 +457,14 @@ class DeadlineExceededError(RequestError):
     exit_code = 40
     http_status = 504
     reason = "deadline"
+
+
+class ClientDeadlineError(RequestError):
+    """The answer was not there in the time that the client gave it, less than the service's."""
+
+    exit_code = 47
+    http_status = 504
+    reason = "client_deadline"
 
 
 class ClientGoneError(RequestError):

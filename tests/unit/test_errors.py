@@ -8,6 +8,8 @@ from typing import TypeVar
 
 from textclf import errors
 from textclf.errors import (
+    ClientDeadlineError,
+    DeadlineExceededError,
     QueueFullError,
     RateLimitedError,
     RequestError,
@@ -45,11 +47,12 @@ def test_exit_codes_are_unique() -> None:
 
 
 def test_statuses_are_unique() -> None:
-    """A status names one class, but for 429: too much of all, or of one key."""
-    statuses = [e.http_status for e in descendants(RequestError) if e is not RateLimitedError]
+    """A status names one class, but for 429 and 504: by whose limit, the service's or another."""
+    twins = {RateLimitedError: QueueFullError, ClientDeadlineError: DeadlineExceededError}
+    statuses = [e.http_status for e in descendants(RequestError) if e not in twins]
 
     assert len(set(statuses)) == len(statuses)
-    assert RateLimitedError.http_status == QueueFullError.http_status == 429
+    assert all(twin.http_status == other.http_status for twin, other in twins.items())
     assert all(400 <= status < 600 for status in statuses)
 
 

@@ -99,15 +99,15 @@ def test_body_has_a_time_of_its_own(reads: bool, limit: float, expected: str) ->
 
 
 @pytest.mark.parametrize(
-    "given", ["", "0", "-1", "30001", "1.5", "1e3", " 5", "+5", "\u0665", "fast", "9" * 5000]
+    "given", ["", "0", "-1", "1.5", "1e3", " 5", "+5", "\u0665", "fast", "9" * 5000]
 )
 def test_wrong_timeout_is_refused(given: str) -> None:
     """The message names the field and what it may be."""
-    with pytest.raises(MalformedRequestError, match=f"{TIMEOUT_FIELD} .* from 1 to 30000"):
+    with pytest.raises(MalformedRequestError, match=f"{TIMEOUT_FIELD} .* whole number"):
         read_timeout(given, 30)
 
 
-@pytest.mark.parametrize(("given", "seconds"), [(None, 30), ("1", 0.001), ("30000", 30)])
+@pytest.mark.parametrize(("given", "seconds"), [(None, 30), ("1", 0.001), ("30001", 30)])
 def test_timeout_is_in_milliseconds(given: str | None, seconds: float) -> None:
     """And no more than an answer is given anyway, which is what it is without one."""
     assert read_timeout(given, 30) == seconds

@@ -26,21 +26,22 @@ _WATCH_AFTER_SECONDS = 0.05
 
 
 def read_timeout(given: str | None, most_seconds: float) -> float:
-    """Return the seconds that a client gives an answer, from its ``X-Request-Timeout-Ms``.
+    """Return the seconds that an answer is given, from the ``X-Request-Timeout-Ms`` of its client.
 
     Args:
         given: The value of the field, if it was sent.
         most_seconds: What an answer is given anyway.
 
     Raises:
-        MalformedRequestError: It is no whole number of milliseconds, or more than that.
+        MalformedRequestError: It is no whole number of milliseconds.
     """
     if given is None:
         return most_seconds
-    most = int(most_seconds * 1000)
-    if not (given.isascii() and given.isdigit() and len(given) < 10 and 1 <= int(given) <= most):
-        raise MalformedRequestError(f"{TIMEOUT_FIELD} has to be a whole number from 1 to {most}")
-    return int(given) / 1000
+    if not (given.isascii() and given.isdigit() and len(given) < 10 and int(given)):
+        raise MalformedRequestError(
+            f"{TIMEOUT_FIELD} has to be a whole number of milliseconds, of less than 10 digits"
+        )
+    return min(int(given) / 1000, most_seconds)
 
 
 class Patience:

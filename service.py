@@ -14,6 +14,7 @@ from textclf import logs, telemetry
 from textclf.errors import SettingsError
 from textclf.http import endpoints
 from textclf.http.front import FrontDoor
+from textclf.http.keys import MAX_RATED_KEYS
 from textclf.http.keys_file import KeysFile
 from textclf.http.lifecycle import Lifecycle
 from textclf.http.openapi import OpenApiDocument, build_openapi
@@ -62,9 +63,12 @@ class FrontedService(bentoml.Service[Any]):
         take_room_for_metrics()
         lifecycle.read_ahead()
         limits = ConnectionLimits(
-            connections=settings.max_connections, read_seconds=settings.read_timeout_seconds
+            connections=settings.max_connections,
+            read_seconds=settings.read_timeout_seconds,
+            kept_files=MAX_RATED_KEYS if keys else 0,
         )
-        limit_connections(limits, Shedder(lifecycle, ("/predict", "/classify")).refusal)
+        shedder = Shedder(lifecycle, ("/predict", "/classify"), keys.ring if keys else None)
+        limit_connections(limits, shedder.refusal)
         tracer = Tracer.open() if is_traced else None
         return FrontDoor(super().to_asgi(is_main=is_main), lifecycle, settings, keys, tracer)
 

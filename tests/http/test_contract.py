@@ -210,15 +210,14 @@ def test_unknown_path_gets_404(client: httpx.Client, path: str) -> None:
     assert_problem(client.get(path), 404)
 
 
-def test_web_socket_handshake_gets_404(client: httpx.Client) -> None:
-    """A protocol that is not spoken here is refused in the same form."""
-    upgrade = {
-        "Upgrade": "websocket",
-        "Connection": "Upgrade",
-        "Sec-WebSocket-Key": "dGhlIHNhbXBsZSBub25jZQ==",
-        "Sec-WebSocket-Version": "13",
-    }
-    assert_problem(client.get("/predict", headers=upgrade), 404)
+@pytest.mark.parametrize("upgrade", ["websocket", "h2c"])
+def test_an_upgrade_is_not_taken(client: httpx.Client, upgrade: str) -> None:
+    """A protocol that is not spoken here is none; the request is answered as any other."""
+    headers = {"Upgrade": upgrade, "Connection": "Upgrade"}
+
+    assert_problem(client.get("/predict", headers=headers), 405)
+    answer = client.post("/predict", json=["good"], headers=headers)
+    assert (answer.status_code, answer.headers["connection"]) == (200, "close")
 
 
 def test_request_id_is_kept(client: httpx.Client) -> None:

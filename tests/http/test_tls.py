@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import shutil
+import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +19,8 @@ from tests.http.test_contract import assert_problem, post
 from tests.rollout.stage import run_prometheus
 from tests.unit.test_keys import sha256
 
+READ_SECONDS = 3.0
+
 
 @pytest.fixture(scope="module")
 def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
@@ -29,6 +33,7 @@ def secured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
         certificates=write_certificates(folder, "localhost"),
         API_KEYS_FILE=str(folder / "keys"),
         METRICS_KEY="true",
+        READ_TIMEOUT_SECONDS=str(READ_SECONDS),
     ) as served:
         yield served
 
@@ -79,3 +84,14 @@ def test_nobody_else_is_answered(secured: Served, scheme: str) -> None:
 
     with pytest.raises(httpx.TransportError):
         httpx.get(f"{url}/livez", timeout=30)
+
+
+def test_a_handshake_that_does_not_come_is_not_waited_for(secured: Served) -> None:
+    """Longer than a head would be."""
+    url = httpx.URL(secured.url)
+    began = time.monotonic()
+    silent = socket.create_connection((url.host, url.port or 443), timeout=30)
+    with silent, contextlib.suppress(ConnectionResetError):
+        assert silent.recv(1) == b""
+
+    assert time.monotonic() - began >= 0.9 * READ_SECONDS

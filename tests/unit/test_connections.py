@@ -25,6 +25,7 @@ READ_SECONDS = 0.4
 GET = b"GET /fine HTTP/1.1\r\nHost: x\r\n\r\n"
 POST = b"POST /fine HTTP/1.1\r\nHost: x\r\nContent-Length: 4\r\n\r\n"
 CHUNKED = b"POST /fine HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+MEETING = threading.Barrier(3, timeout=10)  # of two requests for /wait and their test
 
 
 async def answer(scope: Scope, receive: Receive, send: Send) -> None:
@@ -37,7 +38,8 @@ async def answer(scope: Scope, receive: Receive, send: Send) -> None:
     else:
         body, status, fields, more = b"", 200, {}, True
         if scope["path"] == "/wait":
-            await asyncio.sleep(0.8)
+            await asyncio.to_thread(MEETING.wait)  # until both are here
+            await asyncio.to_thread(MEETING.wait)  # until the test has seen enough
         while more:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -61,11 +63,16 @@ def shed(path: bytes, fields: list[tuple[bytes, bytes]]) -> tuple[bytes, bytes] 
 
 
 @contextmanager
-def serving(connections: int) -> Iterator[int]:
+def serving(connections: int, *, keep_alive: float = 2) -> Iterator[int]:
     """Serve ``answer`` under limits and give its port."""
     limits = ConnectionLimits(connections=connections, read_seconds=READ_SECONDS)
     limit_connections(limits, shed)
-    config = uvicorn.Config(answer, log_config=None, lifespan="off", timeout_keep_alive=2)
+    config = uvicorn.Config(
+        answer,
+        log_config=None,
+        lifespan="off",
+        timeout_keep_alive=keep_alive,  # type: ignore[arg-type] # any seconds
+    )
     server = uvicorn.Server(config)
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port: int = listening.getsockname()[1]
@@ -192,6 +199,53 @@ def test_a_head_is_not_charged_for_the_requests_before_it(port: int) -> None:
     assert statuses(received) == [200] * 802
 
 
+@pytest.mark.parametrize("path", [b"/fine", b"/shed"])
+def test_a_field_after_a_body_that_does_not_end_gets_431(port: int, path: bytes) -> None:
+    """As one before it does; a client that goes on sending learns it, or is cut off."""
+    endless = CHUNKED.replace(b"/fine", path) + b"4\r\ngood\r\n0\r\nA: "
+    sent = 0
+    with connect(port) as connection, contextlib.suppress(ConnectionError):
+        connection.sendall(endless)
+        while sent < 8_000_000:
+            connection.sendall(b"x" * 8_000)
+            sent += 8_000
+    assert sent < 8_000_000
+
+    with connect(port) as connection:
+        connection.sendall(endless)
+        for _ in range(10):
+            time.sleep(0.01)  # so that it comes in parts; more than are needed
+            with contextlib.suppress(ConnectionError):
+                connection.sendall(b"x" * 8_000)
+        assert set(statuses(read_to_end(connection))) <= {431}
+
+
+def test_a_handshake_for_another_protocol_is_an_ordinary_request(port: int) -> None:
+    """Whole or not; what follows it is not read, and the client is told."""
+    upgrade = GET[:-2] + b"Connection: Upgrade\r\nUpgrade: websocket\r\n\r\n"
+    with connect(port) as connection:
+        connection.sendall(upgrade + GET)
+        received = read_to_end(connection)
+
+    assert statuses(received) == [200]
+    assert b"connection: close" in received.lower()
+
+
+def test_what_was_shed_does_not_end_the_request_behind_it() -> None:
+    """Which may take longer than an idle connection is kept."""
+    with serving(2, keep_alive=0.5) as port, connect(port) as one, connect(port) as other:
+        for connection in (one, other):
+            connection.sendall(SHED + b"good" + GET.replace(b"fine", b"wait"))
+        MEETING.wait()
+        time.sleep(1)  # it has to take that long
+        MEETING.wait()
+        for connection in (one, other):
+            received = b""
+            while len(statuses(received)) < 2:
+                received += connection.recv(4096)
+            assert statuses(received) == [429, 200]
+
+
 def test_fields_after_a_body_are_not_kept(port: int) -> None:
     """However many there are: the memory would be theirs."""
     trailer = b"4\r\ngood\r\n0\r\n" + b"A: x\r\n" * 500 + b"\r\n"
@@ -226,7 +280,7 @@ SHED_TALES: dict[str, tuple[bytes, list[int], bool]] = {
     ),
     "by another method": (GET.replace(b"fine", b"shed"), [200], True),
     "no HTTP after it": (SHED + b"goodHELLO\r\n\r\n", [429, 400], False),
-    "half of it": (SHED + b"go", [], False),
+    "half of it": (SHED + b"go", [429], False),  # once the rest took too long
     "of HTTP/1.0": (SHED.replace(b"1.1", b"1.0") + b"good", [429], False),
     "the last": (SHED[:-2] + b"Connection: close\r\n\r\ngood", [429], False),
 }
@@ -293,9 +347,10 @@ def test_one_too_many_is_refused_while_all_are_busy() -> None:
     with serving(2) as port, connect(port) as one, connect(port) as other:
         for connection in (one, other):
             connection.sendall(GET.replace(b"fine", b"wait"))
-        time.sleep(0.2)  # both heads have to be read, which nothing shows
+        MEETING.wait()
         with connect(port) as third:
             refused = read_to_end(third)
+        MEETING.wait()
         assert statuses(one.recv(4096)) == statuses(other.recv(4096)) == [200]
 
     assert statuses(refused) == [503]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from textclf import telemetry
 from textclf.errors import InferenceError
 from textclf.http.front import FrontDoor
 from textclf.http.lifecycle import Lifecycle
+from textclf.metrics import metrics
 from textclf.settings import Settings
 
 TEXT = "the text of a request"
@@ -44,7 +45,12 @@ def call(classifier_folder: Path) -> Callable[..., httpx.Response]:
     settings = Settings(model=str(classifier_folder))
 
     def ask(
-        app: ASGIApp, method: str, path: str, *, spoil: Callable[[Lifecycle], None] | None = None
+        app: ASGIApp,
+        method: str,
+        path: str,
+        *,
+        spoil: Callable[[Lifecycle], None] | None = None,
+        headers: dict[str, str] | None = None,
     ) -> httpx.Response:
         async def run() -> httpx.Response:
             lifecycle = Lifecycle(settings)
@@ -53,7 +59,7 @@ def call(classifier_folder: Path) -> Callable[..., httpx.Response]:
                 spoil(lifecycle)
             transport = httpx.ASGITransport(FrontDoor(app, lifecycle, settings))
             async with httpx.AsyncClient(transport=transport, base_url="http://test") as client:
-                response = await client.request(method, path, json=["fine"])
+                response = await client.request(method, path, json=["fine"], headers=headers)
             await lifecycle.close()
             return response
 
@@ -87,6 +93,48 @@ def test_error_of_what_stands_behind_becomes_a_problem(
     assert TEXT not in response.text
 
 
+@pytest.mark.parametrize(
+    ("length", "status"), [("0" * 4400 + "8", 200), ("9" * 19, 413), ("9" * 5000, 413)]
+)
+def test_a_declared_length_may_have_any_digits(
+    call: Callable[..., httpx.Response], length: str, status: int
+) -> None:
+    """On a route that reads a body and on one that does not."""
+    declared = {"Content-Length": length}
+
+    assert call(raising, "POST", "/predict", headers=declared).status_code == status
+    assert call(PlainTextResponse(""), "GET", "/livez", headers=declared).status_code == 200
+
+
+def test_a_client_that_gives_less_time_is_told_apart(
+    call: Callable[..., httpx.Response],
+) -> None:
+    """In the count alone: its answer is the same 504 as where the service's time is over."""
+    before = shown("client_deadline"), shown("deadline")
+
+    def take_long(lifecycle: Lifecycle) -> None:
+        graph = lifecycle.require_ready()._engine._graph
+        scores = graph.scores
+
+        def slowly(batch: object) -> object:
+            time.sleep(0.2)
+            return scores(batch)  # type: ignore[arg-type]
+
+        graph.scores = slowly  # type: ignore[method-assign, assignment]
+
+    hurried = {"X-Request-Timeout-Ms": "50"}
+    response = call(raising, "POST", "/predict", spoil=take_long, headers=hurried)
+
+    assert response.status_code == 504
+    assert (shown("client_deadline"), shown("deadline")) == (before[0] + 1, before[1])
+
+
+def shown(reason: str) -> float:
+    """Return how many requests were refused for a reason."""
+    value: float = metrics().refusal(reason)._value.get()
+    return value
+
+
 def test_fault_of_ours_gets_500_and_is_logged(
     call: Callable[..., httpx.Response], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -98,7 +146,6 @@ def test_fault_of_ours_gets_500_and_is_logged(
 
         lifecycle.require_ready()._engine._graph.scores = scores  # type: ignore[method-assign, assignment]
 
-    logging.getLogger("textclf").propagate = True
     response = call(raising, "POST", "/predict", spoil=break_the_graph)
 
     assert response.status_code == 500

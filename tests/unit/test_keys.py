@@ -73,6 +73,7 @@ def test_anything_else_is_refused(authorization: str) -> None:
         (f"a b:{A}".encode(), "line 1 is not name:sha256"),
         (f"web:{A}\n# old\nmobile:{A}:rate=5".encode(), "line 3 has the key of line 1"),
         (b"web:\xff", "is not UTF-8"),
+        ("\n".join(f"web:{n:064x}:rate=5" for n in range(1001)).encode(), "over 1000 keys"),
     ],
 )
 def test_unusable_file_is_refused(content: bytes, message: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import re
@@ -14,6 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from textclf.admission import Load
 from textclf.http.front import FrontDoor
+from textclf.http.keys import KeyRing, parse_keys
 from textclf.http.lifecycle import Lifecycle
 from textclf.http.shedding import Shedder
 from textclf.metrics import metrics
@@ -64,7 +66,6 @@ def test_refusal_is_the_same_at_the_door(
     """With the same fields, the same body, the same count; in the log with how many there were."""
     settings = Settings(model=str(classifier_folder))
     monkeypatch.setattr("textclf.http.shedding._LOG_SECONDS", 0.05)
-    logging.getLogger("textclf").propagate = True
     caplog.set_level(logging.INFO)
 
     def counted() -> tuple[float, float]:
@@ -97,3 +98,22 @@ def test_refusal_is_the_same_at_the_door(
     asyncio.run(run())
     records = [r for r in caplog.records if r.message == "refused at the door"]
     assert sum(vars(record)["requests"] for record in records) == 2
+
+
+def test_who_has_no_key_is_not_told_of_the_queue(
+    classifier_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is heard, to be refused as ever; a key is refused at the door."""
+    digest = hashlib.sha256(b"sesame").hexdigest()
+    keys = KeyRing(parse_keys(f"web:{digest}\n".encode(), Path("keys")))
+
+    async def run() -> None:
+        lifecycle = Lifecycle(Settings(model=str(classifier_folder)))
+        shedder = Shedder(lifecycle, ["/predict"], keys)
+        await overload(lifecycle, monkeypatch)
+        assert shedder.refusal(b"/predict", [ID]) is None
+        assert shedder.refusal(b"/predict", [ID, (b"authorization", b"Bearer guess")]) is None
+        assert shedder.refusal(b"/predict", [ID, (b"authorization", b"Bearer sesame")])
+        await lifecycle.close()
+
+    asyncio.run(run())

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import sys
+
 from starlette.types import Receive
 
 from textclf.errors import BodyTooLargeError, ClientGoneError
+
+_MOST_DIGITS = 20
 
 
 async def read_body(receive: Receive, *, declared: str, max_bytes: int) -> bytes:
@@ -19,7 +23,7 @@ async def read_body(receive: Receive, *, declared: str, max_bytes: int) -> bytes
         BodyTooLargeError: It is longer than ``max_bytes``, as declared or as counted.
         ClientGoneError: The client went away before its end.
     """
-    if declared.isdecimal() and int(declared) > max_bytes:
+    if (read_length(declared) or 0) > max_bytes:
         raise _too_large(max_bytes)
     chunks: list[bytes] = []
     size = 0
@@ -34,6 +38,14 @@ async def read_body(receive: Receive, *, declared: str, max_bytes: int) -> bytes
             raise _too_large(max_bytes)
         more = message.get("more_body", False)
     return b"".join(chunks)
+
+
+def read_length(declared: str) -> int | None:
+    """Return the bytes of a Content-Length, which may have thousands of zeros before it."""
+    if not declared.isdecimal():
+        return None
+    digits = declared.lstrip("0") or "0"
+    return int(digits) if len(digits) <= _MOST_DIGITS else sys.maxsize
 
 
 def _too_large(max_bytes: int) -> BodyTooLargeError:

@@ -57,11 +57,14 @@ class ConnectionLimits:
 
     Attributes:
         connections: Most at a time.
-        read_seconds: Longest time for a request's head, and for what a closing client reads.
+        read_seconds: Longest time for a TLS handshake, for a request's head, and for what a closing
+            client reads.
+        kept_files: Most files that stay open beside them, such as those of keys with a rate.
     """
 
     connections: int
     read_seconds: float
+    kept_files: int = 0
 
 
 def limit_connections(limits: ConnectionLimits, shed: Shed = _shed_nothing) -> None:
@@ -74,13 +77,32 @@ def limit_connections(limits: ConnectionLimits, shed: Shed = _shed_nothing) -> N
         shed: Given the path and the fields of a POST, returns the fields and the body of a 429 that
             it gets at once.
     """
-    files = _raise_open_files(limits.connections + _SPARE_FILES)
-    guard = Guard(max(1, files - _SPARE_FILES), limits.read_seconds, shed)
+    spare = limits.kept_files + _SPARE_FILES
+    files = _raise_open_files(limits.connections + spare)
+    guard = Guard(max(1, files - spare), limits.read_seconds, shed)
 
     def protocol(**options: Any) -> LimitedProtocol:
         return LimitedProtocol(guard, **options)
 
     HTTP_PROTOCOLS["auto"] = protocol  # type: ignore[assignment] # what is no name is taken itself
+
+
+def limit_handshakes(seconds: float) -> None:
+    """Have servers that the running loop starts from now on wait so long for a TLS handshake.
+
+    Until it is over there is no protocol that could hold it to a limit, and uvicorn, which starts
+    them after the application's life span began, has no option for it: asyncio's minute holds.
+    """
+    loop = asyncio.get_running_loop()
+    create = loop.create_server
+
+    async def create_server(*arguments: Any, ssl: Any = None, **options: Any) -> asyncio.Server:
+        if ssl is not None:
+            options["ssl_handshake_timeout"] = seconds
+        server: asyncio.Server = await create(*arguments, ssl=ssl, **options)
+        return server
+
+    loop.create_server = create_server  # type: ignore[method-assign]
 
 
 def _raise_open_files(wanted: int) -> int:
@@ -149,9 +171,10 @@ class LimitedProtocol(HttpToolsProtocol):
             config.encoded_headers = _without_server(config.encoded_headers)
             server_state.default_headers = _without_server(server_state.default_headers)
         self.access_log = False  # the application has its own
+        self.ws_protocol_class = None  # a handshake is a request like any other
         self._guard = guard
-        self._in_head = False
-        self._head_bytes = 0  # what came in later segments than its beginning, so far
+        self._in_message = self._in_head = False
+        self._head_bytes = 0  # what came in later segments than its beginning or a part of its body
         self._segment_bytes = 0
         self._since = 0.0
         self._stuck_since = 0.0
@@ -176,13 +199,15 @@ class LimitedProtocol(HttpToolsProtocol):
         self._segment_bytes = len(data)
         self._head_bytes += len(data)
         super().data_received(data)
-        if self._in_head and self._head_bytes > _MAX_HEAD_BYTES:
+        if not self._in_message or self._head_bytes <= _MAX_HEAD_BYTES or self._refused:
+            return
+        if self._in_head or self._shed_with is not None or not self.cycle.response_complete:
             self.refuse(_head_too_large())
+        else:  # it was answered before its end
+            self.transport.close()
 
-    def handle_websocket_upgrade(self) -> None:
-        """Leave the connection to another protocol."""
-        self._guard.forget(self)
-        super().handle_websocket_upgrade()
+    def _unsupported_upgrade_warning(self) -> None:
+        """Say nothing: a client may ask for what it does not get."""
 
     def send_400_response(self, msg: str) -> None:
         """Answer what is no HTTP in the form of every other refusal."""
@@ -191,7 +216,7 @@ class LimitedProtocol(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         """Begin a head; of this segment, much may be of the requests before it."""
         super().on_message_begin()
-        self._in_head = True
+        self._in_message = self._in_head = True
         self._head_bytes = 0
         self._since = self.loop.time()
 
@@ -204,6 +229,7 @@ class LimitedProtocol(HttpToolsProtocol):
         """Hand the request to the application, which answers it or its refusal."""
         self._in_head = False
         self._guard.waiting.pop(self, None)
+        self._unset_keepalive_if_required()  # what was answered here may have set it meanwhile
         if len(self.headers) > _MAX_FIELDS or (
             self._head_bytes + self._segment_bytes > _MAX_HEAD_BYTES
             and self._head_size() > _MAX_HEAD_BYTES
@@ -214,19 +240,27 @@ class LimitedProtocol(HttpToolsProtocol):
             self._guard.waiting[self] = None  # for the rest of the request
             return
         super().on_headers_complete()
+        if self.parser.should_upgrade():  # nothing is upgraded, but the parser reads no further
+            self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:
         """Hand on a part of the body, if anyone reads it."""
+        self._head_bytes = 0
         if self._shed_with is None:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """End the request; answer it, if that is done here."""
+        self._in_message = False
         if self._shed_with is None:
             super().on_message_complete()
             return
-        (fields, body), self._shed_with = self._shed_with, None
         keep = self.parser.should_keep_alive() and self.parser.get_http_version() != "1.0"
+        self._answer_shed(self._shed_with, keep=keep)
+
+    def _answer_shed(self, refusal: tuple[bytes, bytes], *, keep: bool) -> None:
+        self._shed_with = None
+        fields, body = refusal
         common = [b"%b: %b\r\n" % field for field in self.server_state.default_headers]
         end = b"\r\n" if keep else b"connection: close\r\n\r\n"
         self.transport.write(b"".join([STATUS_LINE[429], *common, fields, end, body]))
@@ -260,12 +294,16 @@ class LimitedProtocol(HttpToolsProtocol):
         self._guard.waiting.pop(self, None)
         if self._in_head:
             self.refuse(RequestTimeoutError("the head of the request took too long to come"))
+        elif self._shed_with is not None:
+            self._refused = True  # nothing more of it is read
+            self._answer_shed(self._shed_with, keep=False)
         else:
             self.transport.close()
 
     def refuse(self, error: RequestError) -> None:
         """Answer with an error once what was asked before is answered, and close."""
         self._refused = True
+        self._shed_with = None
         error.headers |= _CLOSE
         last = self.cycle
         busy = last is not None and not last.response_complete
@@ -284,7 +322,7 @@ class LimitedProtocol(HttpToolsProtocol):
 
     def _refused_cycle(self, error: RequestError) -> RequestResponseCycle:
         self.on_message_begin()  # a scope of its own
-        self._in_head = False
+        self._in_message = self._in_head = False
         self.scope |= {"method": "other", "path": "", "raw_path": b"", "query_string": b""}
         self.scope[REFUSAL] = error  # type: ignore[literal-required]
         cycle = RequestResponseCycle(
@@ -307,6 +345,8 @@ class LimitedProtocol(HttpToolsProtocol):
         """Say whether the request is refused at once; one that is waited for or queued is not."""
         busy = self.cycle is not None and not self.cycle.response_complete
         if busy or self.parser.get_method() != b"POST" or self.expect_100_continue:
+            return False
+        if self.flow.write_paused:  # its client does not read; uvicorn waits for that
             return False
         if self.parser.should_upgrade():
             return False

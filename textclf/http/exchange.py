@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from starlette.types import Message, Receive, Scope, Send
 
 from textclf.errors import MethodNotAllowedError, NotReadyError, RequestError
-from textclf.http.body import read_body
+from textclf.http.body import read_body, read_length
 from textclf.http.joined_writes import joined_writes
 from textclf.http.keys import Key
 from textclf.http.lifecycle import Lifecycle
@@ -37,6 +37,7 @@ _PAGE = {
 _EVERYWHERE = [(b"x-content-type-options", b"nosniff")]
 _NOT_KEPT = (b"cache-control", b"no-store")
 _MOST_IGNORED_BYTES = 65_536
+_OF_ANY_METHOD = {404, 405, 431}  # answered before the method was looked at, or for it
 _NOT_DELEGATED = {b"range", b"content-type", b"content-length", b"transfer-encoding", b"expect"}
 ASSETS = "/static_content"
 REFUSAL = "textclf.refusal"  # of a scope: why the server refuses the request before it is answered
@@ -76,9 +77,9 @@ class Exchange:
             MethodNotAllowedError: The path does not know the method.
             RequestError: The server refuses the request already.
         """
+        self.route, self.parameters = routes.find(self.path)
         if REFUSAL in self.scope:
             raise self.scope.pop(REFUSAL)
-        self.route, self.parameters = routes.find(self.path)
         methods = self.route.methods
         if methods and self.scope["method"] not in methods:
             allowed = ", ".join(methods)
@@ -150,7 +151,7 @@ class Exchange:
         """Count the request and log it; trace it if it was to predict."""
         ended = time.perf_counter()
         seconds = ended - self._began
-        method = self.scope["method"] if self._status not in {404, 405} else "other"
+        method = self.scope["method"] if self._status not in _OF_ANY_METHOD else "other"
         count, durations = metrics().answered(self.route.name, method, self._status)
         count.inc()
         durations.observe(seconds)
@@ -213,8 +214,8 @@ class Exchange:
         """Say whether more of the body may come than is worth the reading past it."""
         if b"transfer-encoding" in self._headers_given:
             return True
-        declared = self.header(b"content-length") or "0"
-        return not declared.isdecimal() or int(declared) > _MOST_IGNORED_BYTES
+        length = read_length(self.header(b"content-length") or "0")
+        return length is None or length > _MOST_IGNORED_BYTES
 
 
 def _from_status(status: int) -> RequestError:

@@ -7,7 +7,6 @@ Every path is a ``Route`` in its table, or below the pattern of one.
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import re
 from collections.abc import Awaitable, Callable
@@ -20,6 +19,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from textclf import logs, telemetry
 from textclf.errors import (
+    ClientDeadlineError,
+    DeadlineExceededError,
     MalformedRequestError,
     NotFoundError,
     NotReadyError,
@@ -28,6 +29,7 @@ from textclf.errors import (
 )
 from textclf.http import endpoints, inference_protocol
 from textclf.http.companions import Companions
+from textclf.http.connections import limit_handshakes
 from textclf.http.exchange import ASSETS, Exchange
 from textclf.http.keys_file import KeysFile
 from textclf.http.lifecycle import Lifecycle
@@ -35,7 +37,8 @@ from textclf.http.page import page_routes
 from textclf.http.patience import Patience, read_timeout
 from textclf.http.problems import fault_of_ours, parse_request
 from textclf.http.routing import JSON, Answer, Route, RouteTable
-from textclf.metrics import Stages
+from textclf.http.scrapes import Scrapes
+from textclf.metrics import Stages, metrics
 from textclf.schema import ClassifyRequest, PredictRequest
 from textclf.settings import Settings
 from textclf.tracing import Tracer
@@ -63,6 +66,7 @@ class FrontDoor:
         self._settings = settings
         self._keys = keys.ring if keys else None
         self._companions = Companions(settings, keys)
+        self._scrapes = Scrapes(telemetry.render_metrics)
         self._routes = RouteTable(
             [
                 self._predicting("/predict", PredictRequest, endpoints.predict),
@@ -79,20 +83,20 @@ class FrontDoor:
                 *inference_protocol.routes(lifecycle),
             ]
         )
+        metrics().expect(self._routes.predicting)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request, or run the application's life span."""
         if scope["type"] == "lifespan":
             await self._live(scope, receive, send)
-        elif scope["type"] == "http":
-            await self._serve(Exchange(scope, receive, send, self._lifecycle))
         else:
-            await self._refuse_websocket(scope, receive, send)
+            await self._serve(Exchange(scope, receive, send, self._lifecycle))
 
     async def _live(self, scope: Scope, receive: Receive, send: Send) -> None:
         async def receive_and_load() -> Message:
             message = await receive()
             if message["type"] == "lifespan.startup":
+                limit_handshakes(self._settings.read_timeout_seconds)
                 self._lifecycle.start()
                 self._companions.start()
             return message
@@ -130,19 +134,6 @@ class FrontDoor:
         finally:
             exchange.record(self._tracer)
 
-    async def _refuse_websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a handshake with a problem.
-
-        Source: https://asgi.readthedocs.io/en/latest/extensions.html#websocket-denial-response
-        """
-
-        async def send_denial(message: Message) -> None:
-            await send({**message, "type": f"websocket.{message['type']}"})
-
-        exchange = Exchange({**scope, "method": "GET"}, receive, send_denial, self._lifecycle)
-        await exchange.refuse(NotFoundError("no path here speaks WebSocket; send HTTP requests"))
-        exchange.record()
-
     async def _answer(self, exchange: Exchange) -> None:
         route = exchange.take(self._routes)
         answer = await (
@@ -163,10 +154,15 @@ class FrontDoor:
         seconds = read_timeout(
             exchange.header(b"x-request-timeout-ms"), settings.request_timeout_seconds
         )
-        with Patience(exchange.receive, seconds, settings.read_timeout_seconds) as patience:
-            body = await exchange.read_body(settings.max_body_bytes)
-            patience.watch()
-            return await route.handler(exchange, body)
+        try:
+            with Patience(exchange.receive, seconds, settings.read_timeout_seconds) as patience:
+                body = await exchange.read_body(settings.max_body_bytes)
+                patience.watch()
+                return await route.handler(exchange, body)
+        except DeadlineExceededError as exc:
+            if seconds < settings.request_timeout_seconds:
+                raise ClientDeadlineError(str(exc), headers=exc.headers) from exc
+            raise
 
     async def _delegate(self, exchange: Exchange, _body: bytes) -> None:
         await self._app(exchange.delegated_scope(), exchange.delegated_receive, exchange.relay)
@@ -182,7 +178,7 @@ class FrontDoor:
         if self._keys is not None and self._settings.metrics_key:
             exchange.caller = self._keys.check(exchange.header(b"authorization") or "")
         try:
-            return Answer(*await asyncio.to_thread(telemetry.render_metrics))
+            return Answer(*await self._scrapes.page())
         except OSError as exc:  # every worker has files, and this one may open no more
             _LOGGER.warning("cannot read the metrics: %s", exc)
             detail = "the metrics cannot be read now; try again in a second"

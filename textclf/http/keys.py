@@ -18,6 +18,7 @@ NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{MAX_NAME_CHARACTERS}}}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _SETTING = "TEXTCLF_API_KEYS_FILE"
 _MAX_FILE_BYTES = 1 << 20
+MAX_RATED_KEYS = 1000  # each that was asked with has a file open in each worker
 
 
 @dataclass(eq=False, slots=True)
@@ -123,7 +124,8 @@ def parse_keys(content: bytes, path: Path) -> list[Key]:
     Blank lines and lines that start with # are skipped.
 
     Raises:
-        SettingsError: A line has another form, two have the same key, or there is none.
+        SettingsError: A line has another form, two have the same key, there is none, or more than
+            ``MAX_RATED_KEYS`` have a rate.
     """
     try:
         lines = content.decode("utf-8").splitlines()
@@ -132,6 +134,11 @@ def parse_keys(content: bytes, path: Path) -> list[Key]:
     keys = list(_read_lines(lines, path))
     if not keys:
         raise SettingsError(f"{_SETTING}: {path} has no key; add one or unset it")
+    if sum(key.rate is not None for key in keys) > MAX_RATED_KEYS:
+        raise SettingsError(
+            f"{_SETTING}: {path} has over {MAX_RATED_KEYS} keys with a rate; let a gateway hold "
+            "clients to theirs"
+        )
     return keys
 
 

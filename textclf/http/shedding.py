@@ -11,9 +11,11 @@ import asyncio
 import logging
 import os
 from collections.abc import Iterable
+from contextlib import suppress
 
-from textclf.errors import QueueFullError
+from textclf.errors import QueueFullError, UnauthorizedError
 from textclf.http.exchange import REQUEST_ID
+from textclf.http.keys import KeyRing
 from textclf.http.lifecycle import Lifecycle
 from textclf.http.problems import MEDIA_TYPE, problem_details
 from textclf.metrics import metrics
@@ -30,14 +32,18 @@ _LOGGER = logging.getLogger("textclf.access")
 class Shedder:
     """Says which requests an overloaded queue refuses anyway, and how."""
 
-    def __init__(self, lifecycle: Lifecycle, paths: Iterable[str]) -> None:
+    def __init__(
+        self, lifecycle: Lifecycle, paths: Iterable[str], keys: KeyRing | None = None
+    ) -> None:
         """Shed nothing yet.
 
         Args:
             lifecycle: Has the queue.
             paths: That predict; they are asked with POST and refuse with problem details.
+            keys: That open them; a request without one is heard, and refused for that.
         """
         self._lifecycle = lifecycle
+        self._keys = keys
         self._shed = {path.encode(): 0 for path in paths}
         self._counted = dict(self._shed)
         self._logged = 0
@@ -51,7 +57,7 @@ class Shedder:
             path: As in the request line.
             fields: Of the request.
         """
-        if path not in self._shed:
+        if path not in self._shed or not self._may_ask(fields):
             return None
         after = self._lifecycle.overloaded_seconds()
         if after is None:
@@ -65,6 +71,14 @@ class Shedder:
         place = _PLACE.encode()
         body = body.replace(place, request_id)
         return head.replace(place, request_id) + b"content-length: %d\r\n" % len(body), body
+
+    def _may_ask(self, fields: list[tuple[bytes, bytes]]) -> bool:
+        if self._keys is None:
+            return True
+        given = next((value for name, value in fields if name == b"authorization"), b"")
+        with suppress(UnauthorizedError):
+            return bool(self._keys.check(given.decode("latin-1")))
+        return False
 
     def _make(self, after: int, model: str) -> tuple[bytes, bytes]:
         error = QueueFullError(f"more than can be worked off is waiting; try again in {after} s")

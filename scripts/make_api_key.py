@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import argparse
 import hashlib
-import os
 import secrets
 import sys
 import tempfile
@@ -15,6 +14,7 @@ from pathlib import Path
 from scripts._command import exit_codes, positive_number
 from textclf.errors import SettingsError, TextClassifierError
 from textclf.http.keys import MAX_NAME_CHARACTERS, NAME, parse_keys, read_keys_file
+from textclf.http.rates import Rate
 
 PREFIX = "textclf_"  # so that whoever looks for keys where they should not be can find them
 _RANDOM_BYTES = 32
@@ -28,7 +28,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if arguments.burst is not None and arguments.rate is None:
         parser.error("--burst goes with --rate")
     key = PREFIX + secrets.token_urlsafe(_RANDOM_BYTES)
-    line = _line(arguments.name, key, rate=arguments.rate, burst=arguments.burst)
+    line = f"{arguments.name}:{hashlib.sha256(key.encode()).hexdigest()}"
+    if arguments.rate is not None:
+        limit = _limit(arguments.rate, arguments.burst)
+        if Rate.parse(limit) is None:
+            parser.error(f"{limit} is not a limit: --rate and --burst have at most 9 digits each")
+        line += f":{limit}"
     try:
         if arguments.append:
             append(arguments.append, line)
@@ -56,19 +61,18 @@ def append(path: Path, line: str) -> None:
         before = before.rstrip() + b"\n"
     try:
         mode = path.stat().st_mode & 0o777 if path.exists() else _NEW_FILE_MODE
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".keys-", delete=False) as file:
-            file.write(before + f"{line}\n".encode())
-            os.fchmod(file.fileno(), mode)
-        Path(file.name).replace(path)
+        with tempfile.TemporaryDirectory(dir=path.parent, prefix=".keys-") as folder:
+            file = Path(folder) / path.name
+            file.write_bytes(before + f"{line}\n".encode())
+            file.chmod(mode)
+            file.replace(path)
     except OSError as exc:
         raise SettingsError(f"cannot write {path}: {exc}") from exc
 
 
-def _line(name: str, key: str, *, rate: float | None, burst: int | None) -> str:
-    line = f"{name}:{hashlib.sha256(key.encode()).hexdigest()}"
-    if rate is not None:
-        line += f":rate={rate:.9f}".rstrip("0").rstrip(".")
-    return line if burst is None else f"{line},burst={burst}"
+def _limit(rate: float, burst: int | None) -> str:
+    limit = f"rate={rate:.9f}".rstrip("0").rstrip(".")
+    return limit if burst is None else f"{limit},burst={burst}"
 
 
 def _parser() -> argparse.ArgumentParser:

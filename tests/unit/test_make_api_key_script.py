@@ -65,7 +65,8 @@ def test_a_file_that_is_none_of_keys_is_left_alone(
 @pytest.mark.parametrize(
     "arguments",
     [["a b"], ["a:b"], [""], ["x" * 65], ["web", "--burst", "5"], ["web", "--rate", "0"],
-     ["web", "--rate", "1", "--burst", "0"]],
+     ["web", "--rate", "1", "--burst", "0"], ["web", "--rate", "inf"], ["web", "--rate", "1e10"],
+     ["web", "--rate", "1e-10"], ["web", "--rate", "1", "--burst", "9999999999"]],
 )  # fmt: skip
 def test_a_bad_command_line_is_refused(arguments: list[str]) -> None:
     """Before a key is made."""

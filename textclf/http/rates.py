@@ -101,7 +101,7 @@ class TokenBucket:
             until_full = 0.0
         missing = least - (self._rate.burst_texts - until_full * rate)
         if missing > _ROUNDING:
-            raise self._refusal(missing / rate)
+            raise self._refusal((missing + 1 - least) / rate)  # until a request is let in
         self._full_at[0] = now + until_full + tokens / rate
 
     def _refusal(self, wait_seconds: float) -> RateLimitedError:

@@ -11,18 +11,10 @@ import asyncio
 import threading
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
-from typing import Protocol
 
 from prometheus_client import Counter, Histogram
 
 _GATHER_SECONDS = 0.2
-
-
-class Waiting(Protocol):
-    """What is told to a metric later."""
-
-    def write(self) -> None:
-        """Tell it."""
 
 
 class GatheredHistogram:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 import time
 from contextlib import suppress
@@ -40,19 +41,21 @@ def read_process(before: ProcessReading) -> ProcessReading:
     return ProcessReading(
         at=now,
         cpu_seconds=time.process_time(),
-        resident_bytes=_resident_pages() * resource.getpagesize(),
+        resident_bytes=_resident_bytes(before.resident_bytes),
         open_files=_open_files(),
         open_files_limit=resource.getrlimit(resource.RLIMIT_NOFILE)[0],
     )
 
 
-def _resident_pages() -> int:
-    with suppress(OSError):  # not Linux
-        return int(_STATM.read_text("ascii").split()[1])
-    return 0
+def _resident_bytes(before: int) -> int:
+    with suppress(OSError):  # not Linux, or it may open no more files
+        return int(_STATM.read_text("ascii").split()[1]) * resource.getpagesize()
+    return before
 
 
 def _open_files() -> int:
-    with suppress(OSError):
+    try:
         return sum(1 for _ in _FILES.iterdir())
-    return 0
+    except OSError as exc:  # not Linux, or it has as many open as it may
+        full = exc.errno == errno.EMFILE
+        return resource.getrlimit(resource.RLIMIT_NOFILE)[0] if full else 0

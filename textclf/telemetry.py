@@ -78,7 +78,8 @@ def _forget_dead_workers() -> None:
         for file in Path(folder).iterdir():
             found = _WORKERS_GAUGES.fullmatch(file.name)
             if found and not _lives(found[1]):
-                files.mark_process_dead(int(found[1]), folder)
+                with suppress(FileNotFoundError):  # another worker was faster
+                    files.mark_process_dead(int(found[1]), folder)
 
 
 def _lives(pid: str) -> bool:

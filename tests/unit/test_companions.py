@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import httpx
@@ -22,15 +22,9 @@ from textclf.settings import Settings
 
 
 @pytest.fixture(autouse=True)
-def _heard(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
+def _heard(caplog: pytest.LogCaptureFixture) -> None:
     """Let what is logged reach the test."""
-    logger = logging.getLogger("textclf")
-    before = logger.propagate, logger.level
-    logger.propagate = True
     caplog.set_level(logging.INFO, "textclf")
-    yield
-    logger.propagate, _ = before
-    logger.setLevel(before[1])
 
 
 async def live(beside: Companions) -> None:
@@ -176,6 +170,36 @@ def test_the_port_may_ask_for_a_key(tmp_path: Path) -> None:
             return [answer.status_code for answer in asked if answer]
 
     assert asyncio.run(run()) == [401, 401, 200, 404]
+
+
+def test_files_that_cannot_be_read_give_503(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As on the service's own port, with a line in the log; the next scrape may go well."""
+    port = free_port()
+    faults = [OSError(24, "Too many open files"), FileNotFoundError(2, "No such file")]
+
+    def render() -> tuple[str, bytes]:
+        if faults:
+            raise faults.pop(0)
+        return "text/plain", b"metrics"
+
+    own = MetricsPort(host="127.0.0.1", port=port, render=render, shared=tmp_path)
+
+    async def run() -> list[httpx.Response | None]:
+        async with held(own):
+            return [await ask(port) for _ in range(3)]
+
+    refused, again, answer = asyncio.run(run())
+    assert refused
+    assert again
+    assert answer
+    assert [refused.status_code, again.status_code, answer.status_code] == [503, 503, 200]
+    assert refused.headers["Retry-After"] == "1"
+    assert "try again" in refused.text
+    told = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert len(told) == 2
+    assert "Too many open files" in told[0]
 
 
 def test_metrics_that_cannot_be_read_are_told(

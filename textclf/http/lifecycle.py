@@ -139,11 +139,13 @@ class Lifecycle:
             if self.state == "ready":
                 self._enter("failed")
             _LOGGER.error("ready no more: %s", exc, extra={"model": self.tag})  # noqa: TRY400
+        except Exception:
+            _LOGGER.exception("golden answers are compared no more: a fault of ours")
 
     def _watch_drift(self, artifact: Artifact) -> None:
         """Compare what all workers count from now on with the reference, at each scrape."""
         page = b""  # what was counted so far, if it can be read: other workers may be starting too
-        with suppress(struct.error, RuntimeError, ValueError):
+        with suppress(struct.error, RuntimeError, ValueError, OSError):
             page = telemetry.render_metrics()[1]
         monitor = DriftMonitor(self.tag, artifact.reference, page)
         telemetry.append_to_metrics(self, monitor.render)

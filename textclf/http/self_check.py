@@ -50,16 +50,21 @@ async def watch(classifier: Classifier) -> NoReturn:
     """
     golden = classifier.artifact.golden
     first = 0
+    suspected = False
     while True:
         await asyncio.sleep(EVERY_SECONDS)
         metrics().gathered.write()  # a worker that nobody asks shows how it is, too
         examples = [golden[(first + i) % len(golden)] for i in range(min(TEXTS, len(golden)))]
-        first += TEXTS
-        with suppress(RequestError):  # the queue is full: there are answers enough to give
+        with suppress(RequestError):  # the queue is full: these come next time
             try:
                 await check(classifier.replay([examples]))
             except RequestError:
                 raise
             except TextClassifierError as exc:
+                if suspected:
+                    raise
+                suspected = True
                 _LOGGER.warning("asking again: %s", exc)
                 await check(classifier.replay([examples]))
+            suspected = False
+            first += TEXTS

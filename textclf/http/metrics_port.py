@@ -144,7 +144,14 @@ class _Handler(BaseHTTPRequestHandler):
         except UnauthorizedError as exc:
             self._answer(exc.http_status, _TEXT, f"{exc}\n".encode(), exc.headers)
             return
-        self._answer(200, *self._own.render())
+        try:
+            media_type, body = self._own.render()
+        except OSError as exc:  # every worker has files, and this one may open no more
+            _LOGGER.warning("cannot read the metrics: %s", exc)
+            said = b"the metrics cannot be read now; try again in a second\n"
+            self._answer(503, _TEXT, said, {"Retry-After": "1"})
+            return
+        self._answer(200, media_type, body)
 
     def do_HEAD(self) -> None:
         self.do_GET()

@@ -175,12 +175,17 @@ def _skipped_flaws(rows: Sequence[Row]) -> list[str]:
 
 
 def _memory_flaws(slope: Slope | None) -> list[str]:
-    """Refuse growth over the bound, and a measurement that could not tell it from none."""
+    """Refuse growth over the bound, and a measurement that does not rule out twice as much.
+
+    Half an hour of faults leaves an uncertainty of 4 to 28 MB an hour, by how quiet the machine is:
+    to rule out anything over the bound itself would fail a steady service for its noise.
+    """
     if slope is None:
         return ["memory was not measured"]
+    said = f"{slope.mb_per_hour:.1f} MB an hour, give or take {slope.uncertainty:.1f}"
     if slope.mb_per_hour - slope.uncertainty > MEMORY_BOUND_MB_PER_HOUR:
-        return [f"memory grows by {slope.mb_per_hour:.1f} MB an hour"]
-    if slope.mb_per_hour > MEMORY_BOUND_MB_PER_HOUR:
-        said = f"{slope.mb_per_hour:.1f} MB an hour, give or take {slope.uncertainty:.1f}"
-        return [f"memory may grow by {said}; run a longer soak"]
+        return [f"memory grows by {said}"]
+    most = slope.mb_per_hour + slope.uncertainty
+    if slope.mb_per_hour > MEMORY_BOUND_MB_PER_HOUR or most > 2 * MEMORY_BOUND_MB_PER_HOUR:
+        return [f"memory may grow: by {said}; run a longer soak"]
     return []

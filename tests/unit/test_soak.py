@@ -12,8 +12,9 @@ from tests.soak.answers import Known
 from tests.soak.asking import Asked, Verdict, judge
 from tests.soak.episodes import BETWEEN, Episode, Fault, permit, sort_out
 from tests.soak.process_faults import TERMINATED
-from tests.soak.processes import Sample, fit_slope
+from tests.soak.processes import Sample, Slope, fit_slope
 from tests.soak.traffic import Outcome
+from tests.soak.verdict import _memory_flaws
 from tests.soak.wire import Answer
 
 MODEL = "sentiment:reference-2"
@@ -109,6 +110,12 @@ def test_a_drain_owes_every_request_an_answer(case: Outcome, permitted: bool) ->
     assert TERMINATED.permits(case, episode) is permitted
 
 
+def test_nothing_is_excused_by_a_sigterm_that_was_never_sent() -> None:
+    """The fault was to be planted, and broke before."""
+    assert not TERMINATED.permits(outcome(1, 2, "refused"), Episode("f"))
+    assert not TERMINATED.permits(outcome(1, 2, "lost"), Episode("f"))
+
+
 def test_a_service_that_has_ended_answers_nobody() -> None:
     """Clients that ask until they are told to stop are no fault of a service that ended."""
     episode = Episode("f", planted=10, released=11, recovered=11, ends=True)
@@ -132,3 +139,24 @@ def test_memory_that_grows_is_told_from_noise(mb_per_hour: float) -> None:
     assert slope is not None
     assert abs(slope.mb_per_hour - mb_per_hour) <= slope.uncertainty < 5
     assert fit_slope(samples[:5]) is None
+
+
+@pytest.mark.parametrize(
+    ("slope", "said"),
+    [
+        (Slope(7, 4), ""),
+        (Slope(0, 28), ""),
+        (Slope(-300, 50), ""),
+        (Slope(60, 5), "memory grows by 60.0 MB an hour"),
+        (Slope(25, 10), "run a longer soak"),
+        (Slope(19, 200), "run a longer soak"),
+        (Slope(0, 200), "run a longer soak"),
+        (None, "not measured"),
+    ],
+    ids=["steady", "noisy", "shrinking", "leaking", "perhaps", "blind", "blind at none", "nothing"],
+)
+def test_memory_is_judged_by_what_its_measurement_rules_out(slope: Slope | None, said: str) -> None:
+    """A steady service passes in half an hour; a measurement that says nothing does not."""
+    flaws = "".join(_memory_flaws(slope))
+
+    assert said in flaws if said else not flaws

@@ -6,6 +6,7 @@ No label has a value that a client chooses, and no text of a request is ever in 
 from __future__ import annotations
 
 import functools
+import itertools
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ _SECONDS = (*(float(f"{0.001 * 1.25**step:.3g}") for step in range(47)), 30.0)
 _STAGE_SECONDS = tuple(0.000_05 * 2**step for step in range(20))
 _TEXTS = (1, 2, 4, 8, 16, 32, 64)
 _TOKENS = tuple(2**power for power in range(2, 14))
+_STATUSES = ("200", "500", "503", "504")
 _SCORES = (*(step / 20 for step in range(2, 20)), 0.98, 0.99, 0.995, 1.0)
 
 
@@ -190,8 +192,8 @@ class Metrics:
         )
         self.start_time = Gauge(
             "textclf_start_time_seconds",
-            "When the youngest worker started, since 1970.",
-            multiprocess_mode="livemax",
+            "When the youngest worker started, dead or alive, since 1970.",
+            multiprocess_mode="max",  # of those that live, the death of one would change it too
         )
         self.cpu_seconds = Counter(
             "textclf_cpu_seconds_total", "CPU time of the workers, in user and system mode."
@@ -231,6 +233,11 @@ class Metrics:
     def answered(self, route: str, method: str, status: int) -> tuple[Counter, Histogram]:
         """Return the count and the durations of requests."""
         return self.requests.labels(route, method, str(status)), self.request_seconds.labels(route)
+
+    def expect(self, routes: Iterable[str]) -> None:
+        """Let the counts of these predicting routes that availability stands on begin at 0."""
+        for route, status in itertools.product(routes, _STATUSES):
+            self.requests.labels(route, "POST", status)
 
     def serve(self, labels: Iterable[str], **info: str) -> None:
         """Say which model is served, and let the counts of its labels begin at 0."""

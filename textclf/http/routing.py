@@ -65,10 +65,15 @@ class Route:
 
 
 class RouteTable:
-    """Finds the route of a path: one path of a name by a look, one of a pattern in their order."""
+    """Finds the route of a path: one path of a name by a look, one of a pattern in their order.
+
+    Attributes:
+        predicting: Names of the routes that predict.
+    """
 
     def __init__(self, routes: Iterable[Route]) -> None:
         routes = tuple(routes)
+        self.predicting = [route.name for route in routes if route.predicts]
         self._named = {route.name: route for route in routes if route.pattern is None}
         self._patterns = [(r.pattern, r) for r in routes if r.pattern is not None]
 

@@ -76,25 +76,37 @@ def self_check(passed: int, checked: str = "0+60x6000") -> Series:
     }
 
 
-def queue(texts: int, tokens: int) -> Series:
-    """Return how full the queue of a replica is."""
+def stages(*phases: tuple[int, float, float]) -> Series:
+    """Return stages of so many minutes: seconds a minute of waiting, seconds of running."""
     return {
-        series("queue_texts"): steady(texts),
-        series("queue_texts_limit"): steady(1000),
-        series("queue_tokens"): steady(tokens),
-        series("queue_tokens_limit"): steady(60_000),
+        series("stage_seconds_sum", stage="tokenise"): growing(*((m, 0.1) for m, *_ in phases)),
+        series("stage_seconds_sum", stage="queue"): growing(*((m, q) for m, q, _ in phases)),
+        series("stage_seconds_sum", stage="infer"): growing(*((m, i) for m, _, i in phases)),
     }
 
 
-def drift(distance: float, threshold: float, *, source: str = "given") -> Series:
-    """Return how far the traffic of a replica is from the reference, and how far it may be."""
+def drift(
+    distance: float, threshold: float, *, source: str = "given", silent: bool = False
+) -> Series:
+    """Return how far the traffic of a replica is from the reference, and how far it may be.
+
+    Args:
+        distance: From the reference.
+        threshold: How far it may be.
+        source: What the reference was made of.
+        silent: Every other scrape meets a worker whose window has too few texts yet.
+    """
     labels = {"model": "sentiment:tiny-1", "feature": "lengths"}
     reference = {
         name: steady(872) if name == source else "_x6000" for name in ("given", "golden", "none")
     }
+
+    def compared(value: float) -> str:
+        return f"{value} stale " * 1000 if silent else steady(value)
+
     return {
-        series("drift_distance", **labels): steady(distance),
-        series("drift_threshold", **labels): steady(threshold),
+        series("drift_distance", **labels): compared(distance),
+        series("drift_threshold", **labels): compared(threshold),
         **{
             series("drift_reference_texts", model=labels["model"], source=name): values
             for name, values in reference.items()
@@ -108,7 +120,7 @@ def healthy(minutes: int) -> Series:
         **traffic((minutes, 100, 0.05, 0.5)),
         **refusals(0),
         **self_check(1),
-        **queue(100, 5_000),
+        **stages((minutes, 0.5, 3)),
         **drift(0.01, 0.25),
         series("ready"): steady(1),
         series("start_time_seconds"): steady(1),
@@ -181,17 +193,46 @@ CASES: list[Any] = [
     pytest.param(
         100, {series("ready"): "1x40 stale"}, {"TextclfNoReplicaReady"}, id="scraped no more"
     ),
+    pytest.param(100, {series("ready"): "_x200"}, {"TextclfNoReplicaReady"}, id="never scraped"),
     pytest.param(
         100,
         {series("ready"): steady(0), series("ready", instance="b:3000"): steady(1)},
         set(),
         id="one of two is ready",
     ),
+    pytest.param(
+        100,
+        {series("ready"): "1x40 stale", series("ready", instance="b:3000"): steady(1)},
+        set(),
+        id="one of two is gone",
+    ),
+    pytest.param(
+        100,
+        {series("ready"): "1x40 stale", series("ready", job="other"): steady(1)},
+        {"TextclfNoReplicaReady"},
+        id="one of two jobs is gone",
+    ),
+    pytest.param(
+        27 * 60,
+        {series("ready"): "1x40 stale", series("ready", job="other"): steady(1)},
+        set(),
+        id="one of two jobs has been gone for a day",
+    ),
     pytest.param(100, starts(75, 80, 90), {"TextclfRestarting"}, id="three starts"),
     pytest.param(100, starts(75, 90), set(), id="two starts"),
-    pytest.param(100, queue(900, 5_000), {"TextclfQueueFilling"}, id="many texts wait"),
-    pytest.param(100, queue(100, 59_000), {"TextclfQueueFilling"}, id="long texts wait"),
+    pytest.param(
+        100, stages((80, 0.5, 3), (30, 7, 3)), {"TextclfSaturated"}, id="waiting longer than run"
+    ),
+    pytest.param(
+        100, stages((92, 0.5, 3), (30, 7, 3)), set(), id="waiting longer than run, for minutes"
+    ),
+    pytest.param(100, stages((200, 2.5, 3)), set(), id="waiting nearly as long as run"),
+    pytest.param(100, stages((200, 0, 0)), set(), id="nothing runs"),
     pytest.param(100, refusals(2), {"TextclfRefusingLoad"}, id="refused for lack of room"),
+    pytest.param(100, refusals(2, "deadline"), {"TextclfRefusingLoad"}, id="too late"),
+    pytest.param(
+        100, refusals(2, "client_deadline"), set(), id="too late for clients that give little time"
+    ),
     pytest.param(100, refusals(2, "invalid"), set(), id="refused for what was sent"),
     pytest.param(100, self_check(0), {"TextclfSelfCheckFailed"}, id="wrong answers"),
     pytest.param(
@@ -201,6 +242,10 @@ CASES: list[Any] = [
         100, self_check(1, "0+60x40 2400x6000"), {"TextclfSelfCheckStale"}, id="checked long ago"
     ),
     pytest.param(100, drift(0.3, 0.25), {"TextclfDrift"}, id="drifted"),
+    pytest.param(
+        100, drift(0.3, 0.25, silent=True), {"TextclfDrift"}, id="drifted, says one of two workers"
+    ),
+    pytest.param(100, drift(0.2, 0.25, silent=True), set(), id="a worker says nothing"),
     pytest.param(
         100, drift(0.3, 0.25, source="golden"), set(), id="unlike golden texts, as traffic may be"
     ),

@@ -15,6 +15,7 @@ import pytest
 from tests.http.serving import free_port
 from textclf.errors import UnauthorizedError
 from textclf.http import companions
+from textclf.http import metrics_port as port_module
 from textclf.http.companions import Companions
 from textclf.http.keys_file import KeysFile
 from textclf.http.metrics_port import MetricsPort
@@ -153,6 +154,30 @@ def test_a_port_that_is_taken_is_told_once(
     told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
     assert len(told) == 1
     assert f"port {port}" in told[0]
+
+
+def test_a_scraper_that_drips_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often it sends a byte: there are few places for scrapers."""
+    monkeypatch.setattr(port_module, "_SLOW_CLIENT_SECONDS", 0.5)
+    port = free_port()
+
+    async def drip() -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", port)
+        ended = asyncio.create_task(reader.read())
+        with contextlib.suppress(ConnectionError):
+            while not ended.done():
+                writer.write(b"G")
+                await writer.drain()
+                await asyncio.sleep(0.02)
+            assert await ended == b""
+        writer.close()
+
+    async def run() -> None:
+        async with held(metrics_port(port, tmp_path, b"fine")):
+            assert await ask(port)
+            await asyncio.wait_for(drip(), 10)
+
+    asyncio.run(run())
 
 
 def test_the_port_may_ask_for_a_key(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -21,7 +22,7 @@ from typing import IO, Any
 from textclf.errors import UnauthorizedError
 
 _TRY_SECONDS = 1.0
-_SLOW_CLIENT_SECONDS = 5.0
+_SLOW_CLIENT_SECONDS = 10.0  # from the first byte to the last, as Prometheus has it
 _STOP_SECONDS = 0.1
 _MOST_SCRAPERS = 8
 _LOCK = "metrics-port.lock"
@@ -107,6 +108,13 @@ class _Server(ThreadingTCPServer):
         self._places = threading.BoundedSemaphore(_MOST_SCRAPERS)
         super().__init__((own.host, own.port), _Handler)
 
+    def get_request(self) -> Any:
+        try:
+            return super().get_request()
+        except OSError:  # it may open no more files, and would be asked again at once
+            time.sleep(_STOP_SECONDS)
+            raise
+
     def process_request(self, request: Any, client_address: Any) -> None:
         if self._places.acquire(blocking=False):
             super().process_request(request, client_address)
@@ -114,9 +122,12 @@ class _Server(ThreadingTCPServer):
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
+        ending = threading.Timer(_SLOW_CLIENT_SECONDS, _shut, [request])
+        ending.start()
         try:
             super().process_request_thread(request, client_address)
         finally:
+            ending.cancel()
             self._places.release()
 
     def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
@@ -124,8 +135,12 @@ class _Server(ThreadingTCPServer):
             _LOGGER.error("cannot serve /metrics", exc_info=sys.exception())
 
 
+def _shut(connection: socket.socket) -> None:
+    with suppress(OSError):  # it has ended by itself
+        connection.shutdown(socket.SHUT_RDWR)
+
+
 class _Handler(BaseHTTPRequestHandler):
-    timeout = _SLOW_CLIENT_SECONDS
     server_version = "textclf"
     sys_version = ""
 

@@ -74,10 +74,12 @@ ROWS: dict[str, list[Panel]] = {
         ),
         Panel(
             "Requests by model",
-            "In a rollout there are two. The model is what the replica says that it serves.",
+            "In a rollout there are two. The model is what the replica says that it serves; one "
+            "whose workers serve several counts for each of them in equal parts.",
             {
-                f"sum by (model) ({rate('requests_total', ',' + PREDICTING)} * on (job, instance) "
-                "group_left (model) textclf_model_info{$of})": "{{model}}"
+                "sum by (model) (textclf_model_info{$of} * on (job, instance) group_left () ("
+                f"sum by (job, instance) ({rate('requests_total', ',' + PREDICTING)}) "
+                "/ count by (job, instance) (textclf_model_info{$of})))": "{{model}}"
             },
             "reqps",
         ),
@@ -116,8 +118,8 @@ ROWS: dict[str, list[Panel]] = {
             "Objectives: 0.1 % unavailable, 1 % slower than 265 ms. 14.4 times as many in an hour "
             "page somebody.",
             {
-                'job:textclf_unavailable:ratio_rate1h{job=~"$job"}': "unavailable",
-                'job:textclf_slow:ratio_rate1h{job=~"$job"}': "slow",
+                'job:textclf_unavailable:ratio_rate1h{job=~"$job"}': "{{job}} unavailable",
+                'job:textclf_slow:ratio_rate1h{job=~"$job"}': "{{job}} slow",
             },
             "percentunit",
         ),
@@ -131,7 +133,8 @@ ROWS: dict[str, list[Panel]] = {
         ),
         Panel(
             "Mean time by stage",
-            "Where the time goes: tokenised, waiting for a batch, and from then to the last score.",
+            "Where the time goes: tokenised, waiting for a batch, and from then to the last score. "
+            "Where queue is longer than infer for minutes, an alert says so.",
             {mean("stage_seconds", "stage"): "{{stage}}"},
             "s",
             stack=True,
@@ -150,7 +153,8 @@ ROWS: dict[str, list[Panel]] = {
     "Saturation": [
         Panel(
             "Queue in texts",
-            "Texts that are tokenised, waiting or running, and how many there may be.",
+            "Texts that are tokenised, waiting or running, and how many there may be. It is full "
+            "at the start of an overload only: once a request was refused it is kept short.",
             {
                 "sum (textclf_queue_texts{$of})": "texts",
                 "sum (textclf_queue_texts_limit{$of})": "limit",

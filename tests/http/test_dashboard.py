@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import subprocess
+import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import httpx
 import pytest
@@ -31,11 +33,23 @@ EXPRESSIONS = [(p["title"], target["expr"]) for p in PANELS for target in p["tar
 GROUPS = yaml.safe_load(RULES.read_text("utf-8"))["groups"]
 RECORDED = [rule["record"] for group in GROUPS for rule in group["rules"] if "record" in rule]
 ALERTS = {rule["alert"]: rule["expr"] for g in GROUPS for rule in g["rules"] if "alert" in rule}
+BY_MODEL = next(expression for title, expression in EXPRESSIONS if title == "Requests by model")
 CHOSEN = {"$__rate_interval": "20s", "$job": ".*", "$instance": ".*"}
 
 
+class Watched(NamedTuple):
+    """A Prometheus, and until when it saw load, in seconds since 1970."""
+
+    url: str
+    until: float
+
+    def query(self, expression: str) -> list[Any]:
+        """Return what there was for an expression when the load ended."""
+        return query(self.url, expression, self.until)
+
+
 @pytest.fixture(scope="module")
-def prometheus(tmp_path_factory: pytest.TempPathFactory, reference: Artifact) -> Iterator[str]:
+def prometheus(tmp_path_factory: pytest.TempPathFactory, reference: Artifact) -> Iterator[Watched]:
     """A Prometheus that has scraped a service under load, with the rules of the project."""
     require(shutil.which("prometheus") is not None, "there is no prometheus; run `make parts`")
     folder = tmp_path_factory.mktemp("dashboard")
@@ -50,7 +64,7 @@ def prometheus(tmp_path_factory: pytest.TempPathFactory, reference: Artifact) ->
                 loads = [pool.submit(load, served, url, texts[part::2]) for part in range(2)]
                 for running in loads:
                     running.result()
-            yield url
+            yield Watched(url, time.time())
 
 
 def load(served: Served, prometheus: str, texts: list[str]) -> None:
@@ -65,48 +79,91 @@ def load(served: Served, prometheus: str, texts: list[str]) -> None:
                 client.post("/predict", json=[texts[first]])
                 client.post("/predict", json=[" "])
                 client.get("/nowhere")
-            return bool(query(prometheus, enough))
+            return bool(query(prometheus, enough, time.time()))
 
         wait_until(ask_all, "the load was never seen")
 
 
-def query(prometheus: str, expression: str) -> list[Any]:
-    """Return what Prometheus has for an expression now."""
-    answer = httpx.get(f"{prometheus}/api/v1/query", params={"query": expression}).json()
+def query(prometheus: str, expression: str, at: float) -> list[Any]:
+    """Return what Prometheus has for an expression at a time, in seconds since 1970."""
+    asked: dict[str, str | float] = {"query": expression, "time": at}
+    answer = httpx.get(f"{prometheus}/api/v1/query", params=asked).json()
     assert answer["status"] == "success", f"{expression}: {answer.get('error')}"
     return [found for found in answer["data"]["result"] if found["value"][1] != "NaN"]
 
 
 @pytest.mark.parametrize(("panel", "expression"), EXPRESSIONS, ids=[e[0] for e in EXPRESSIONS])
-def test_no_panel_is_empty(prometheus: str, panel: str, expression: str) -> None:
+def test_no_panel_is_empty(prometheus: Watched, panel: str, expression: str) -> None:
     """Each query of each panel finds numbers in what the service says under load."""
+    expression = chosen(expression)
+
+    assert prometheus.query(expression), f"{panel}: {expression}"
+
+
+def chosen(expression: str) -> str:
+    """Return an expression with a choice for each of the dashboard's variables."""
     for variable, value in CHOSEN.items():
         expression = expression.replace(variable, value)
+    return expression
 
-    assert query(prometheus, expression), f"{panel}: {expression}"
+
+def test_two_models_on_one_replica_share_its_requests(tmp_path: Path) -> None:
+    """While its workers serve two, as after a new import, the panel counts no request twice."""
+    require(shutil.which("promtool") is not None, "promtool is not installed")
+    replica = 'job="textclf",instance="{}:3000"'.format
+    series = {
+        f'textclf_requests_total{{{replica("a")},route="/predict"}}': "0+60x60",
+        f'textclf_requests_total{{{replica("b")},route="/predict"}}': "0+30x60",
+        f'textclf_model_info{{{replica("a")},model="m:1"}}': "1x60",
+        f'textclf_model_info{{{replica("a")},model="m:2"}}': "1x60",
+        f'textclf_model_info{{{replica("b")},model="m:1"}}': "1x60",
+    }
+    expected = {
+        "expr": chosen(BY_MODEL),
+        "eval_time": "30s",
+        "exp_samples": [
+            {"labels": '{model="m:1"}', "value": 60},
+            {"labels": '{model="m:2"}', "value": 30},
+        ],
+    }
+    test = {
+        "interval": "1s",
+        "input_series": [{"series": name, "values": values} for name, values in series.items()],
+        "promql_expr_test": [expected],
+    }
+    file = tmp_path / "test.yml"
+    content = {"evaluation_interval": "1s", "tests": [test]}
+    file.write_text(yaml.safe_dump(content), "utf-8")
+
+    done = subprocess.run(
+        ["promtool", "test", "rules", str(file)], check=False, capture_output=True, text=True
+    )
+
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("name", RECORDED)
-def test_every_ratio_is_recorded(prometheus: str, name: str) -> None:
+def test_every_ratio_is_recorded(prometheus: Watched, name: str) -> None:
     """Prometheus itself evaluates the rules that alerts stand on."""
-    assert query(prometheus, name)
+    assert prometheus.query(name)
 
 
 @pytest.mark.parametrize("name", ALERTS)
-def test_every_alert_compares_what_there_is(prometheus: str, name: str) -> None:
+def test_every_alert_compares_what_there_is(prometheus: Watched, name: str) -> None:
     """An alert that reads a metric nobody has would be silent for ever; these compare numbers."""
     compared = re.sub(r" (>=|==|>|<) ", r" \1 bool ", ALERTS[name])
     assert compared != ALERTS[name]
 
-    assert query(prometheus, compared)
-    assert query(prometheus, f'ALERTS{{alertname="{name}",alertstate="firing"}}') == []
+    assert prometheus.query(compared)
+    assert prometheus.query(f'ALERTS{{alertname="{name}",alertstate="firing"}}') == []
 
 
-def test_the_picture_has_every_panel(prometheus: str, tmp_path: Path) -> None:
+def test_the_picture_has_every_panel(prometheus: Watched, tmp_path: Path) -> None:
     """The script that draws the picture of the docs asks the same Prometheus."""
     picture = tmp_path / "dashboard.svg"
-    options = ["--seconds", "60", "--rate-interval", "20s", "--output", str(picture)]
-    assert render_dashboard.main([prometheus, *options]) == 0
+    since = time.time() - prometheus.until + 60  # the load is in it, however long ago it ended
+    options = ["--seconds", str(since), "--rate-interval", "20s", "--output", str(picture)]
+    assert render_dashboard.main([prometheus.url, *options]) == 0
     drawn = picture.read_text("utf-8")
 
     assert [panel["title"] for panel in PANELS if panel["title"] not in drawn] == []

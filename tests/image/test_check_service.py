@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,7 +13,8 @@ from scripts.check_image import main
 from tests.http.serving import PROJECT, Served, free_port, serve
 from textclf.artifact import Artifact, read_artifact, write_description, write_golden
 from textclf.errors import AnswerCheckError, CheckFailedError, ContractCheckError
-from textclf.image.checks.running import NO_IMAGE
+from textclf.image.checks.running import NO_IMAGE, run_one, select
+from textclf.image.checks.subject import Image, Limits, Service, Subject
 
 REFERENCE = PROJECT / "models" / "reference"
 
@@ -53,6 +55,47 @@ def test_a_service_of_another_model(service: Served, reference_copy: Artifact) -
     assert code == ContractCheckError.exit_code
     assert "not" in made["id-and-model"]
     assert "recorded positive" in made["golden"]
+
+
+@pytest.fixture(scope="module")
+def without_page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Service]:
+    """Serve the reference model with the page switched off."""
+    with (
+        serve(tmp_path_factory.mktemp("without-page"), UI="false") as served,
+        Service(served.url) as service,
+    ):
+        yield service
+
+
+def image_with(variable: str) -> Image:
+    """Return an image of which nothing is known but a variable."""
+    unknown: Any = None
+    return Image(
+        described={"Config": {"Env": ["PATH=/bin", variable]}},
+        containers=unknown, shared=unknown, start=unknown, base=unknown, read_contents=unknown,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("built", "found"),
+    [
+        (NO_IMAGE, ""),
+        (image_with("TEXTCLF_UI=false"), ""),
+        (image_with("TEXTCLF_UI=true"), "GET /ui: status 404, not 200"),
+    ],
+    ids=["at an address", "switched off", "switched on"],
+)
+def test_the_page_is_missed(without_page: Service, built: Image | str, found: str) -> None:
+    """Only of an image that does not switch it off is it known that /ui has to be there."""
+    (probes,) = select(["probes"])
+    subject = Subject(
+        expected=read_artifact(REFERENCE), openapi={}, limits=Limits(),
+        running=without_page, built=built,
+    )  # fmt: skip
+
+    result = run_one(probes, subject)
+
+    assert (result.outcome, result.detail) == ("failed" if found else "passed", found)
 
 
 def test_another_document(service: Served, tmp_path: Path) -> None:

@@ -121,6 +121,20 @@ BROKEN: Mapping[str, BrokenImage] = {
         found="GET /healthz: status 404, not 200",
         exit_code=61,
     ),
+    "missing page": BrokenImage(
+        dockerfile=patch("http/front", "if settings.ui else ()", "if False else ()"),
+        check="probes",
+        found="GET /ui: status 404, not 200",
+        exit_code=61,
+        made="failing",
+    ),
+    "missing protocol": BrokenImage(
+        dockerfile=patch("http/front", "*inference_protocol.routes(lifecycle),", ""),
+        check="probes",
+        found="GET /v2/health/ready: status 404, not 200",
+        exit_code=61,
+        made="failing",
+    ),
     "wrong port": BrokenImage(
         dockerfile="ENV PORT=3001",
         check="port",

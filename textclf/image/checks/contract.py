@@ -19,12 +19,14 @@ from textclf.image.checks.check import Flaw, check
 from textclf.image.checks.subject import PORT, Service, Subject, read_json
 from textclf.image.checks.wrong_requests import MARKER, REFUSED, WrongRequest
 from textclf.schema import MAX_TEXTS
+from textclf.settings import Settings
 
 PROBLEM = "application/problem+json"
-PATHS = ("/livez", "/readyz", "/healthz", "/metrics", "/docs.json", "/")
+PATHS = ("/livez", "/readyz", "/healthz", "/metrics", "/docs.json", "/", "/v2/health/ready", "/ui")
 LONG_TEXTS = {"texts": [f"{i} " + "a long text to read " * 100 for i in range(MAX_TEXTS)]}
 _ROUNDS = 20
 _KEY = "a key that only this check knows"
+_UI = "TEXTCLF_UI"
 
 
 @check(ContractCheckError)
@@ -40,12 +42,24 @@ def port(subject: Subject) -> None:
 
 @check(ContractCheckError)
 def probes(subject: Subject) -> None:
-    """GET and HEAD of /livez, /readyz, /healthz, /metrics, /docs.json and / get 200."""
+    """GET and HEAD of the probes, /metrics, /docs.json, /, /v2/health/ready and /ui get 200.
+
+    Where the page may be off, /ui may get 404.
+    """
     for path in PATHS:
         for method in ("GET", "HEAD"):
-            response = subject.service.client.request(method, path)
-            if response.status_code != 200:
-                raise Flaw(f"{method} {path}: status {response.status_code}, not 200")
+            status = subject.service.client.request(method, path).status_code
+            is_off = path == "/ui" and status == 404 and _page_may_be_off(subject)
+            if status != 200 and not is_off:
+                raise Flaw(f"{method} {path}: status {status}, not 200")
+
+
+def _page_may_be_off(subject: Subject) -> bool:
+    """Say whether the image switches /ui off; nobody can tell of a service at an address."""
+    if isinstance(subject.built, str):
+        return True
+    variables = dict(v.split("=", 1) for v in subject.image.config.get("Env") or [])
+    return not Settings.from_environment({_UI: variables.get(_UI, "")}).ui
 
 
 @check(ContractCheckError)

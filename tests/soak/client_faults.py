@@ -40,7 +40,11 @@ def _kill_in_mid_body(scene: Scene) -> str:
 
 
 def _fall_silent(scene: Scene) -> str:
-    """Open connections, say a part of a request on each, and nothing more."""
+    """Open connections, say a part of a request on each, and nothing more.
+
+    Half of them never end: their clients vanish or, where this process may not let them, say
+    nothing until the service has closed, which is the same to it until it speaks.
+    """
     worker = scene.ground.worker()
     before = descriptors(worker)
     beginnings = (b"", b"POST /pre", _HEAD, _HEAD + b'Content-Length: 9\r\n\r\n["', _chunked())
@@ -50,11 +54,17 @@ def _fall_silent(scene: Scene) -> str:
         connection.send(beginnings[number % len(beginnings)])
         silent.append(connection)
     list(scene.until_over())
-    vanished = sum(connection.vanish() for connection in silent[::2])
+    endless = silent[::2]
+    kept = [connection for connection in endless if not connection.vanish()]
     for connection in silent[1::2]:
         connection.close()
-    _wait_for_descriptors(worker, before + _CLOSE_ENOUGH)
-    return f"{_SILENT} silent clients, {vanished} of whom vanished without a word"
+    try:
+        _wait_for_descriptors(worker, before + _CLOSE_ENOUGH)
+    finally:
+        for connection in kept:
+            connection.close()
+    how = "never closed" if kept else "vanished without a word"
+    return f"{_SILENT} silent clients, {len(endless)} of whom {how}"
 
 
 def _chunked() -> bytes:

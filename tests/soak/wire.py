@@ -140,12 +140,11 @@ class Connection:
         Source: https://lwn.net/Articles/495304/
 
         Returns:
-            False if this process may not; it is closed then as others are.
+            False if this process may not; it stays open then.
         """
         try:
             self._socket.setsockopt(socket.IPPROTO_TCP, _TCP_REPAIR, 1)
         except OSError:
-            self._socket.close()
             return False
         self._socket.close()
         return True

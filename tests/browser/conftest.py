@@ -52,6 +52,12 @@ def visit(browser: Browser) -> Iterator[Visit]:
         watch.page.context.close()
 
 
+def run(page: Page, text: str) -> None:
+    """Put a text in and press the button."""
+    page.get_by_label("Texts, one a line").fill(text)
+    page.get_by_role("button", name="Classify").click()
+
+
 class Watch:
     """What a page asks for, and what the browser says of it."""
 

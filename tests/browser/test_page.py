@@ -10,7 +10,7 @@ import httpx
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, run
 from tests.http.serving import Served
 
 LIGHT, DARK = "A charming and often affecting journey.", "Unflinchingly bleak and desperate"
@@ -20,12 +20,6 @@ LITERAL = [
     """It's "fine" & $HOME `id` \\n \\ %s !! #""",
     "a\u202eb\u2028c\u200bd\x7fe\tf",
 ]
-
-
-def run(page: Page, text: str) -> None:
-    """Put a text in and press the button."""
-    page.get_by_label("Texts, one a line").fill(text)
-    page.get_by_role("button", name="Classify").click()
 
 
 def rows(page: Page) -> list[list[str]]:
@@ -114,14 +108,22 @@ def test_64_lines_keep_their_order_and_blank_ones_are_skipped(
 
 
 def test_nothing_typed_asks_for_a_text(visit: Visit, service: Served) -> None:
-    """A blank field sends nothing, says why, and gets the focus."""
+    """A blank field sends nothing, says why until it is filled, each time, and gets the focus."""
     page = visit(service)
+    seen, heard = page.locator("#count"), page.locator("#status")
 
     run(page, " \n\t\n")
 
-    expect(page.locator("#status")).to_have_text("Type a text first.")
+    expect(seen).to_have_text("Type a text first.")
+    expect(heard).to_have_text("Type a text first.")
     expect(page.get_by_label("Texts, one a line")).to_be_focused()
     expect(page.get_by_role("table")).to_have_count(0)
+    first = heard.text_content()
+    page.keyboard.press("Control+Enter")
+    expect(heard).to_have_text("Type a text first.")
+    assert heard.text_content() != first  # or a screen reader keeps silent
+    page.keyboard.type("a joy")
+    expect(seen).to_have_text("1 text, 2 blank lines skipped")
 
 
 def test_a_text_is_shown_as_it_is(visit: Visit, service: Served) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.browser.conftest import Visit
+from tests.browser.conftest import Visit, run
 from tests.http.serving import PROJECT, Served, serve
 from textclf.artifact import GRAPH, TOKENIZER, read_artifact, write_description, write_golden
 
@@ -55,17 +55,11 @@ def write_hostile_model(folder: Path) -> Path:
     return folder
 
 
-def run(page: Page, text: str) -> None:
-    """Put a text in and press the button."""
-    page.get_by_label("Texts, one a line").fill(text)
-    page.get_by_role("button", name="Classify").click()
-
-
-def give_key(page: Page, key: str) -> None:
-    """Type a key where it is asked for."""
+def give_key(page: Page, key: str, *, press: str = "Enter") -> None:
+    """Type a key where it is asked for, and press keys that send it."""
     expect(page.get_by_label("Key", exact=True)).to_be_focused()
     page.keyboard.type(key)
-    page.keyboard.press("Enter")
+    page.keyboard.press(press)
 
 
 def test_a_service_with_keys(visit: Visit, keyed: Served) -> None:
@@ -78,7 +72,9 @@ def test_a_service_with_keys(visit: Visit, keyed: Served) -> None:
     expect(page.get_by_role("alert")).to_contain_text("This service asks for a key")
     give_key(page, "wrong")
     expect(page.get_by_role("alert")).to_contain_text("That key was not accepted")
-    give_key(page, "wéb key")
+    page.keyboard.type("wéb ")
+    page.get_by_role("button", name="Classify").click()  # asks without it, and leaves it there
+    give_key(page, "key")
     expect(page.get_by_role("cell", name=f"<b>positive</b>{MARKUP}")).to_be_visible()
     expect(page.get_by_text("With your key")).to_be_visible()
     expect(model).to_contain_text("sentiment:reference-2")
@@ -87,7 +83,7 @@ def test_a_service_with_keys(visit: Visit, keyed: Served) -> None:
 
     page.get_by_role("button", name="Forget it").click()
     page.keyboard.press("Control+Enter")
-    give_key(page, "slow")
+    give_key(page, "slow", press="Control+Enter")
     expect(page.get_by_role("alert")).to_be_hidden()
     page.keyboard.press("Control+Enter")
     expect(page.get_by_role("alert")).to_have_text(
@@ -125,6 +121,26 @@ def assert_key_is_nowhere(page: Page, key: str) -> None:
         ["sh"], input=f"KEY='{key}'\n{command}".encode(), check=True, capture_output=True
     ).stdout
     assert [p["truncated"] for p in json.loads(printed)["predictions"]] == [False]
+
+
+@pytest.mark.parametrize(
+    ("status", "message"),
+    [
+        (404, "An answer that is not the service\u2019s."),
+        (503, "The service is not ready. It will be asked again."),
+    ],
+    ids=["for good", "for now"],
+)
+def test_a_model_that_is_not_told_of(
+    visit: Visit, service: Served, status: int, message: str
+) -> None:
+    """That it will be asked for again is said where it is so."""
+    page = visit(service)
+    page.route("**/ui/model", lambda route: route.fulfill(status=status, body="a proxy's page"))
+
+    page.reload()
+
+    expect(page.locator("#model-message")).to_have_text(message)
 
 
 def test_a_network_that_is_down(visit: Visit, service: Served) -> None:

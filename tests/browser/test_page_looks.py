@@ -49,6 +49,12 @@ def test_everyone_can_use_the_page(visit: Visit, service: Served, scheme: str, w
     )
     assert marks[0] != marks[1] == "rgba(0, 0, 0, 0)"  # filled and hollow: not by colour alone
 
+    page.get_by_label("Texts, one a line").fill("")
+    page.get_by_role("button", name="Classify").click()
+    expect(page.locator("#count")).to_have_text("Type a text first.")
+    assert faint(page) == []
+    assert barriers(page) == []
+
 
 def test_names_and_roles(visit: Visit, service: Served) -> None:
     """What a screen reader tells of the page, part by part."""

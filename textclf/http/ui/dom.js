@@ -17,7 +17,9 @@ export function element(name, children, attributes = {}) {
 
 /** Tell those who hear the page rather than see it. */
 export function say(message) {
-  by("status").textContent = message;
+  const status = by("status");
+  // Words that are there already are not told again, unless something about them is new.
+  status.textContent = message && status.textContent === message ? `${message}\u00a0` : message;
 }
 
 /** Return a number with its noun. */

@@ -15,7 +15,7 @@ export async function loadModel(currentKey, known) {
     show(model);
     known(model);
   } catch (error) {
-    const problem = error instanceof Problem ? error : new Problem({ detail: String(error) });
+    const problem = error instanceof Problem ? error : new Problem({ title: "The page made a mistake" });
     by("model-message").textContent = explain(problem);
     by("model-message").hidden = false;
     if (problem.passes) {
@@ -28,7 +28,7 @@ export async function loadModel(currentKey, known) {
 function explain(problem) {
   return problem.status === 401
     ? "Shown once you have given a key, which the first text asks for."
-    : `${problem.title}. It will be asked again.`;
+    : `${problem.title}.${problem.passes ? " It will be asked again." : ""}`;
 }
 
 function show(model) {

@@ -2,7 +2,7 @@
 
 import { colourAnswer, showAnswer } from "./answer.js";
 import { curlCommand } from "./curl.js";
-import { by, count, say } from "./dom.js";
+import { by, count, element, say } from "./dom.js";
 import { loadModel } from "./model.js";
 import { hideProblem, showProblem } from "./problem.js";
 import { Problem, bodyOf, classify, readLines } from "./service.js";
@@ -14,8 +14,7 @@ const state = { key: "", model: null, running: null };
 async function run() {
   const { lines } = readLines(texts.value);
   if (!lines.length) {
-    say("Type a text first.");
-    texts.focus();
+    askForText();
     return;
   }
   const own = start();
@@ -34,6 +33,14 @@ async function run() {
       fail(error instanceof Problem ? error : new Problem(aboutThePage(error)), lines);
     }
   }
+}
+
+/** Say it to those who see the page too, until something is typed. */
+function askForText() {
+  const words = "Type a text first.";
+  by("count").replaceChildren(element("strong", [words], { class: "fault" }));
+  say(words);
+  texts.focus();
 }
 
 /** Cancel the request that runs, if one does, and return what can cancel the next. */
@@ -76,7 +83,6 @@ function aboutThePage(error) {
 
 function useKey(key) {
   state.key = key;
-  by("key").value = "";
   by("key-in-use").hidden = !key;
   showCommand();
 }
@@ -119,6 +125,7 @@ by("request").addEventListener("submit", (event) => {
 by("key-form").addEventListener("submit", (event) => {
   event.preventDefault();
   useKey(by("key").value.trim());
+  by("key").value = "";
   run();
 });
 by("forget").addEventListener("click", () => {
@@ -131,7 +138,7 @@ texts.addEventListener("input", showCommand);
 document.addEventListener("keydown", (event) => {
   if (event.key === "Enter" && (event.ctrlKey || event.metaKey) && !event.repeat) {
     event.preventDefault();
-    run();
+    by(by("key-form").contains(event.target) ? "key-form" : "request").requestSubmit();
   }
 });
 if (navigator.platform.startsWith("Mac")) {

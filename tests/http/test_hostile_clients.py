@@ -6,7 +6,9 @@ import contextlib
 import json
 import pickle
 import re
+import resource
 import socket
+import statistics
 import subprocess
 import sys
 import threading
@@ -18,6 +20,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.conftest import require
 from tests.http.serving import PROJECT, Served, serve
 from tests.http.test_contract import assert_problem, post
 
@@ -81,8 +84,8 @@ def slow_head(connection: socket.socket) -> bytes:
 
 def slow_body(connection: socket.socket) -> bytes:
     """Send a body that takes seconds."""
-    connection.sendall(DECLARED)
-    return drip(connection, BODY)
+    connection.sendall(HEAD + b"Content-Length: 60\r\n\r\n")
+    return drip(connection, b" " * 60)
 
 
 def slow_chunks(connection: socket.socket) -> bytes:
@@ -111,20 +114,34 @@ def test_slow_client_gets_408(guarded: Served, send: Callable[[socket.socket], b
         found = problem(send(connection))
 
     assert found["status"] == 408
-    assert READ_SECONDS * 0.9 < time.monotonic() - began < READ_SECONDS * 3
+    assert READ_SECONDS * 0.9 < time.monotonic() - began < 10
 
 
+@pytest.fixture
+def _many_descriptors() -> Iterator[None]:
+    """Let this process hold the other ends of all the connections."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    enough = hard == resource.RLIM_INFINITY or hard > CONNECTIONS + 500
+    require(enough, f"{hard} open files are too few")
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    yield
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.usefixtures("_many_descriptors")
 def test_a_thousand_idle_connections_harm_nobody(guarded: Served) -> None:
     """Beyond the limit the oldest make room, and after the limit of time all are closed."""
     with contextlib.ExitStack() as stack, guarded.client() as client:
         post(client, "/predict", ["good"])
-        idle = [stack.enter_context(connect(guarded)) for _ in range(CONNECTIONS + 50)]
-        for connection in idle[::2]:
-            connection.sendall(b"POST /pre")
+        idle = []
+        for number in range(CONNECTIONS + 50):
+            idle.append(stack.enter_context(connect(guarded)))
+            if number % 2 == 0:
+                idle[-1].sendall(b"POST /pre")
         with guarded.client() as newcomer:
             began = time.monotonic()
             assert post(newcomer, "/predict", ["good"]).status_code == 200
-            assert time.monotonic() - began < READ_SECONDS
+            assert time.monotonic() - began < 10
         answers = [read_to_end(connection) for connection in idle]
 
     assert all(problem(received)["status"] == 408 for received in answers if received)
@@ -132,8 +149,20 @@ def test_a_thousand_idle_connections_harm_nobody(guarded: Served) -> None:
     assert not any(answers[1::2])
 
 
+def median_seconds(served: Served) -> float:
+    """Return how long an answer takes."""
+    took = []
+    with served.client() as client:
+        for _ in range(50):
+            began = time.monotonic()
+            assert post(client, "/predict", ["good"]).status_code == 200
+            took.append(time.monotonic() - began)
+    return statistics.median(took)
+
+
 def test_slow_clients_do_not_slow_others(guarded: Served) -> None:
-    """While fifty drip their heads and bodies, requests are answered as ever."""
+    """While fifty drip their heads and bodies, requests wait for none of them."""
+    undisturbed = median_seconds(guarded)
     stop = threading.Event()
 
     def trouble(send: Callable[[socket.socket], bytes]) -> None:
@@ -146,18 +175,13 @@ def test_slow_clients_do_not_slow_others(guarded: Served) -> None:
     for thread in threads:
         thread.start()
     try:
-        with guarded.client() as client:
-            took = []
-            for _ in range(50):
-                began = time.monotonic()
-                assert post(client, "/predict", ["good"]).status_code == 200
-                took.append(time.monotonic() - began)
+        disturbed = median_seconds(guarded)
     finally:
         stop.set()
         for thread in threads:
             thread.join()
 
-    assert sorted(took)[25] < 0.1
+    assert disturbed < 10 * undisturbed + READ_SECONDS / 4
 
 
 @pytest.mark.parametrize(
@@ -175,6 +199,17 @@ def test_large_head_gets_431(guarded: Served, fields: bytes) -> None:
             received += part
 
     assert problem(received)["status"] == 431
+
+
+def test_large_head_is_refused_in_its_protocols_form(guarded: Served) -> None:
+    """Once its path is known."""
+    head = b"POST /v2/models/x/infer HTTP/1.1\r\nHost: x\r\n" + b"A: x\r\n" * 200 + b"\r\n"
+    with connect(guarded) as connection:
+        connection.sendall(head)
+        received = read_to_end(connection)
+
+    assert received.startswith(b"HTTP/1.1 431 ")
+    assert set(json.loads(received.partition(b"\r\n\r\n")[2])) == {"error"}
 
 
 _LIST_ROUTES = """

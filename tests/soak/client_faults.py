@@ -14,7 +14,7 @@ from tests.soak.processes import descriptors
 from tests.soak.wire import Connection, LostError
 
 _HEAD = b"POST /predict HTTP/1.1\r\nHost: soak.test\r\nContent-Type: application/json\r\n"
-_SILENT = 40
+_SILENT = 80
 _SPARE_DESCRIPTORS = 15
 _WANTED = 60
 _CLOSE_ENOUGH = 15  # connections that the other clients have and that come and go

@@ -253,5 +253,6 @@ def _restarting(replicas: Sequence[_Replica]) -> Fault:
 
 RESTARTED = _restarting(())
 _LIVING = (*CLIENT_FAULTS, *MACHINE_FAULTS)
-_DYING = (KILLED, RESTARTED_ON_TRUNCATED, KILLED_ON_FULL_DISK, TERMINATED)
+# A worker that started on a full disk has no metrics to see by what SIGTERM meets.
+_DYING = (KILLED, KILLED_ON_FULL_DISK, RESTARTED_ON_TRUNCATED, TERMINATED)
 FAULTS: tuple[Fault, ...] = (*_LIVING, *_DYING, CLOCK_JUMPED, RESTARTED)

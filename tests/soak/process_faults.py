@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 
@@ -22,6 +23,8 @@ STOPPED_SECONDS = 5.0
 _FAKETIME = Path("/usr/lib") / f"{os.uname().machine}-linux-gnu" / "faketime" / "libfaketimeMT.so.1"
 _JUMPS_SECONDS = (3600, -86_400, 0)
 _END_SECONDS = 30.0
+_LONG_TEXTS = 64  # the other clients hardly ever have as many under way together
+_SEEN_SECONDS = 30.0
 _MARGIN_SECONDS = 0.5  # between sending a request and its being seen
 _BLOCK = bytes(4096)
 
@@ -161,8 +164,7 @@ def _needs_faketime(_scene: Scene) -> str:
 def _terminate(scene: Scene) -> str:
     """Send SIGTERM while requests are under way, short ones and a long one."""
     with ThreadPoolExecutor(1) as pool:
-        long = pool.submit(scene.traffic.ask, "planted", scene.questions.slow(16))
-        time.sleep(0.1)
+        long = _ask_long(scene, pool)
         scene.marks["sigterm"] = time.monotonic()
         scene.ground.served.terminate()
         (outcome,) = long.result()
@@ -178,9 +180,21 @@ def _terminate(scene: Scene) -> str:
     return f"ended with 0 after {took:.1f} s"
 
 
+def _ask_long(scene: Scene, pool: ThreadPoolExecutor) -> Future[list[Outcome]]:
+    """Send a request that takes long, and return once the service is at work on it."""
+    deadline = time.monotonic() + _SEEN_SECONDS
+    long = pool.submit(scene.traffic.ask, "planted", scene.questions.slow(_LONG_TEXTS))
+    while scene.ground.metric("textclf_queue_texts") < _LONG_TEXTS:
+        if time.monotonic() > deadline:
+            raise BrokenError(f"no request of {_LONG_TEXTS} texts was seen under way")
+        if long.done():  # it was over between two looks
+            long = pool.submit(scene.traffic.ask, "planted", scene.questions.slow(_LONG_TEXTS))
+    return long
+
+
 def _permits_after_sigterm(outcome: Outcome, episode: Episode) -> bool:
     """Let none be lost that came before the drain period's end, and none be refused before it."""
-    sigterm = episode.marks["sigterm"]
+    sigterm = episode.marks.get("sigterm", math.inf)
     if outcome.verdict == "refused":
         return outcome.ended >= sigterm
     owed_until = sigterm + DRAIN_SECONDS - _MARGIN_SECONDS

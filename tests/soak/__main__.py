@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tests.soak.answers import record_answers
-from tests.soak.ground import MODEL
+from tests.soak.ground import MODEL, build_bento
 from tests.soak.lanes import FAULTS, Soak
 from tests.soak.report import table, write_report
 from tests.soak.verdict import Verdict, judge_soak
@@ -37,6 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             or (3.0 if arguments.minutes < _LONG_MINUTES else 8.0),
             say=_say,
             faults=[fault for fault in FAULTS if arguments.only in fault.name],
+            bento=build_bento(Path(name) / "bentoml") if arguments.bento else None,
         )
         soak.run()
     verdict = judge_soak(soak, began=began, ended=time.monotonic())
@@ -57,6 +58,9 @@ def _parse(argv: Sequence[str] | None) -> argparse.Namespace:
         "--hold-seconds",
         type=float,
         help="how long a fault lasts, if its length is not its own (default: 3; 8 in a long run)",
+    )
+    parser.add_argument(
+        "--bento", action="store_true", help="build a Bento and serve it in place of this tree"
     )
     parser.add_argument(
         "--only", default="", metavar="WORDS", help="plant the faults that have these in their name"

@@ -1,4 +1,4 @@
-"""What is soaked: a service that runs from this tree or from an image, in a folder of its own."""
+"""What is soaked: a service that runs from this tree or from its Bento, in a folder of its own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ MODEL = PROJECT / "models" / "reference"
 DRAIN_SECONDS = 2.0
 START_SECONDS = 120.0
 _DISK_MB = 16
+_BENTO_VERSION = "soak"
 
 
 @dataclass
@@ -88,10 +90,34 @@ class Ground:
             time.sleep(0.05)
 
 
+def build_bento(home: Path) -> Path:
+    """Build the Bento of this tree, with the reference model in it, and return its folder.
+
+    Args:
+        home: Of BentoML; it is made.
+    """
+    commands = (
+        ["scripts/import_model.py", "local", str(MODEL)],
+        ["-m", "bentoml", "build", "--version", _BENTO_VERSION],
+    )
+    for command in commands:
+        subprocess.run(
+            [sys.executable, *command],
+            cwd=PROJECT,
+            env=os.environ | {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True"},
+            stdout=subprocess.DEVNULL,
+            check=True,
+        )
+    bento = home / "bentos" / "textclf" / _BENTO_VERSION
+    (home / "models").rename(bento / "models")  # where an image has them
+    return bento
+
+
 @contextlib.contextmanager
 def lay_ground(
     folder: Path,
     *,
+    bento: Path | None = None,
     port: int | None = None,
     small_disk: bool = False,
     environ: Mapping[str, str] | None = None,
@@ -100,6 +126,7 @@ def lay_ground(
 
     Args:
         folder: Exists, and is empty.
+        bento: Folder of the Bento to serve; None to serve this tree.
         port: A free one; None to look for it.
         small_disk: Keep it on a file system of a few MB, if this process may mount one.
         environ: More environment variables.
@@ -114,6 +141,7 @@ def lay_ground(
             serve(
                 home,
                 port=port,
+                target=str(bento or ""),
                 environ={"TMPDIR": str(home / "tmp"), **(environ or {})},
                 MODEL=str(model),
                 DRAIN_SECONDS=str(DRAIN_SECONDS),

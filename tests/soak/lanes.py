@@ -65,6 +65,7 @@ class Soak:
         hold_seconds: How long a fault lasts that has no length of its own.
         say: Tells what happens.
         faults: Which are planted.
+        bento: Folder of the Bento that is served; None for this tree.
         played: What was.
         flaws: Why it ended early.
         samples: Of the memory of the service that lives all the while.
@@ -77,6 +78,7 @@ class Soak:
     hold_seconds: float
     say: Say
     faults: Sequence[Fault]
+    bento: Path | None = None
     played: list[Played] = field(default_factory=list)
     flaws: list[str] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
@@ -102,7 +104,7 @@ class Soak:
         folder = self._new_folder("living")
         with (
             self._failing(),
-            lay_ground(folder, small_disk=True) as ground,
+            lay_ground(folder, bento=self.bento, small_disk=True) as ground,
             Watch(lambda: ground.pid) as watch,
             self._scene(ground.port, ground) as (scene, episodes),
         ):
@@ -127,7 +129,7 @@ class Soak:
 
     def _play_deaths(self, folder: Path) -> None:
         with (
-            lay_ground(folder, small_disk=True) as ground,
+            lay_ground(folder, bento=self.bento, small_disk=True) as ground,
             self._scene(ground.port, ground) as (scene, episodes),
         ):
             for fault in _DYING:
@@ -136,7 +138,7 @@ class Soak:
     def _play_clock(self, folder: Path) -> None:
         environ = clock_environment(folder)
         with (
-            lay_ground(folder, environ=environ) as ground,
+            lay_ground(folder, bento=self.bento, environ=environ) as ground,
             self._scene(ground.port, ground, _FEW) as (scene, episodes),
         ):
             self._play(CLOCK_JUMPED, scene, episodes)
@@ -144,7 +146,7 @@ class Soak:
     def _play_restarts(self, folder: Path) -> None:
         """Restart two replicas one after the other, behind an nginx."""
         with contextlib.ExitStack() as stack:
-            replicas = [_Replica(stack, folder / name) for name in ("one", "two")]
+            replicas = [_Replica(stack, folder / name, self.bento) for name in ("one", "two")]
             with ThreadPoolExecutor(2) as pool:
                 list(pool.map(_Replica.start, replicas))
             stable, candidate = (replica.url for replica in replicas)
@@ -216,9 +218,10 @@ class Soak:
 class _Replica:
     """A service that is started again at the same port."""
 
-    def __init__(self, stack: contextlib.ExitStack, folder: Path) -> None:
+    def __init__(self, stack: contextlib.ExitStack, folder: Path, bento: Path | None) -> None:
         self._stack = stack
         self._folder = folder
+        self._bento = bento
         self._starts = 0
         self._port: int | None = None
 
@@ -227,7 +230,9 @@ class _Replica:
         self._starts += 1
         folder = self._folder / str(self._starts)
         folder.mkdir(parents=True)
-        self.ground = self._stack.enter_context(lay_ground(folder, port=self._port))
+        self.ground = self._stack.enter_context(
+            lay_ground(folder, bento=self._bento, port=self._port)
+        )
         self._port = self.ground.port
         self.url = self.ground.served.url
 

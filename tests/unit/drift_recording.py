@@ -21,9 +21,12 @@ STEP_SECONDS = 600
 class Day:
     """The metrics of the reference model's service, a page every ten minutes."""
 
-    def __init__(self, model: str = "sentiment:reference-2") -> None:
-        reference = read_artifact(PROJECT / "models" / "reference").reference
+    def __init__(
+        self, model: str = "sentiment:reference-2", reference: Reference | None = None
+    ) -> None:
+        reference = reference or read_artifact(PROJECT / "models" / "reference").reference
         assert reference
+        self.model = model
         self.reference: Reference = reference
         self.pages: list[bytes] = []
         self._generator = np.random.default_rng(3)

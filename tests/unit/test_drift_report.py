@@ -19,6 +19,7 @@ from tests.conftest import require
 from tests.http.serving import free_port
 from tests.rollout.stage import wait_until
 from tests.unit.drift_recording import START, STEP_SECONDS, Day
+from textclf.drift import Feature, Reference
 from textclf.drift_report import from_pages, review
 from textclf.errors import EvidenceError
 
@@ -98,6 +99,28 @@ def test_quiet_and_too_few(tmp_path: Path, texts: int, verdict: str) -> None:
 
     assert main(["--pages", *map(str, day.save(tmp_path)), "--output", str(tmp_path / "d")]) == 0
     assert f"<title>{verdict}: sentiment:reference-2</title>" in (tmp_path / "d").read_text("utf-8")
+
+
+def test_the_report_says_what_the_service_said(tmp_path: Path) -> None:
+    """Also of a reference of texts that were mostly truncated: few have characters per token."""
+    labels = Feature(name="labels", bins=["a", "b"], counts=[500, 500])
+    few = Feature(
+        name="characters_per_token",
+        bins=["<= 4", "4 to 5", "> 5"],
+        edges=[4, 5],
+        counts=[15, 10, 15],
+    )
+    day = Day(reference=Reference(origin="given", texts=1_000, features=[labels, few]))
+    day.serve(300, moved={"characters_per_token": 0.3})
+
+    found = review(from_pages(day.save(tmp_path)))
+
+    for feature in found.features:
+        assert feature.last
+        for name in ("distance", "threshold"):
+            line = f'textclf_drift_{name}{{feature="{feature.name}",model="{day.model}"}} '
+            said = float(day.pages[-1].decode().partition(line)[2].partition("\n")[0])
+            assert getattr(feature.last, name) == pytest.approx(said)
 
 
 def test_a_service_that_began_again_loses_nothing(tmp_path: Path) -> None:

@@ -93,6 +93,9 @@ def read_counts(page: bytes, model: str) -> Counts:
 
 def _compare(model: str, reference: Reference, counts: Counts) -> Iterator[Metric]:
     shares = _gauge("reference_share", "Share of a bin in the reference.", "feature", "bin")
+    known = _gauge(
+        "reference_feature_texts", "Texts of the reference that say something of it.", "feature"
+    )
     seen = _gauge("window_texts", "Texts in the window.", "feature")
     distances = _gauge(
         "distance",
@@ -105,12 +108,13 @@ def _compare(model: str, reference: Reference, counts: Counts) -> Iterator[Metri
         found = [counts.get((feature.name, name), 0.0) for name in feature.bins]
         for name, count in zip(feature.bins, feature.counts, strict=True):
             shares.add_metric([model, feature.name, name], count / feature.texts)
+        known.add_metric([model, feature.name], feature.texts)
         seen.add_metric([model, feature.name], sum(found))
         if sum(found) >= LEAST_TEXTS:
             distances.add_metric([model, feature.name], corrected_psi(found, feature.counts))
             limit = threshold(len(found), sum(found), feature.texts)
             thresholds.add_metric([model, feature.name], limit)
-    yield from (shares, seen, distances, thresholds)
+    yield from (shares, known, seen, distances, thresholds)
 
 
 def _gauge(name: str, meaning: str, *labels: str) -> GaugeMetricFamily:

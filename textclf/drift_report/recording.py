@@ -20,6 +20,7 @@ from textclf.errors import EvidenceError
 
 _SHARES = "textclf_drift_reference_share"
 _REFERENCE = "textclf_drift_reference_texts"
+_OF_FEATURE = "textclf_drift_reference_feature_texts"
 _POINTS = 240  # of a range: as many as a plot can show
 _TIMEOUT_SECONDS = 30.0
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?(?:e[+-]?\d+)?")
@@ -41,6 +42,7 @@ class Recording:
         others: Tags of the other models in the same metrics.
         shares: Share of each bin in the reference, by feature; bins are in order.
         reference_texts: How many texts the reference was made of.
+        feature_texts: How many of them say something of a feature; all where it is not in here.
         origin: Of these texts: ``given`` or ``golden``.
         times: In seconds since 1970, ascending.
         counts: At each of these times, over all replicas.
@@ -50,6 +52,7 @@ class Recording:
     others: Sequence[str]
     shares: Mapping[str, Mapping[str, float]]
     reference_texts: int
+    feature_texts: Mapping[str, float]
     origin: str
     times: Sequence[float]
     counts: Sequence[Counts]
@@ -79,7 +82,7 @@ def from_prometheus(
     Raises:
         EvidenceError: Prometheus does not answer as it should, or has no two points in time.
     """
-    names = f"{COUNTS}|{_SHARES}|{_REFERENCE}"
+    names = f"{COUNTS}|{_SHARES}|{_REFERENCE}|{_OF_FEATURE}"
     query = f'{{__name__=~"{names}"{"," if selector else ""}{selector}}}'
     step = max((end - start).total_seconds() / _POINTS, 1)
     try:
@@ -151,6 +154,7 @@ def _assemble(samples: Sequence[_Sample], model: str | None) -> Recording:
             feature: dict(sorted(bins.items(), key=_in_order)) for feature, bins in shares.items()
         },
         reference_texts=int(reference.value),
+        feature_texts={s.labels["feature"]: s.value for s in own if s.name == _OF_FEATURE},
         origin=reference.labels["source"],
         times=times,
         counts=list(_add_up(counted, times)),

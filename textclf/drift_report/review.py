@@ -134,13 +134,14 @@ def review(recording: Recording, *, window_texts: int = WINDOW_TEXTS) -> Review:
 def _review_feature(recording: Recording, name: str, windows: Sequence[Counts]) -> FeatureReview:
     shares: Mapping[str, float] = recording.shares[name]
     bins = list(shares)
-    reference = [share * recording.reference_texts for share in shares.values()]
+    known = recording.feature_texts.get(name, recording.reference_texts)
+    reference = [share * known for share in shares.values()]
     points = []
     for at, counts in zip(recording.times[1:], windows, strict=True):
         found = _of(counts, name, bins)
         texts = sum(found)
         if texts >= LEAST_TEXTS:
-            limit = threshold(len(bins), texts, recording.reference_texts)
+            limit = threshold(len(bins), texts, known)
             points.append(Point(at, texts, corrected_psi(found, reference), limit))
     found = _of(windows[-1], name, bins)
     return FeatureReview(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -59,10 +60,22 @@ class Service:
         """Send a GET."""
         return self.client.get(path, headers=headers)
 
-    def post(self, path: str, body: object) -> httpx.Response:
-        """Send ``body`` as JSON; bytes go as they are."""
+    def post(self, path: str, body: object, media_type: str = JSON) -> httpx.Response:
+        """Send ``body`` as JSON; bytes go as they are. An empty media type is not declared."""
         content = body if isinstance(body, bytes) else json.dumps(body).encode()
-        return self.client.post(path, content=content, headers={"Content-Type": JSON})
+        headers = {"Content-Type": media_type} if media_type else {}
+        return self.client.post(path, content=content, headers=headers)
+
+    def ask(self, path: str, body: object, media_type: str = JSON) -> httpx.Response:
+        """Send ``body`` as JSON, again while it is refused for what others ask at the same time."""
+        ends = time.monotonic() + _TIMEOUT_SECONDS
+        while True:
+            answer = self.post(path, body, media_type)
+            after = answer.headers.get("retry-after", "")
+            is_full = answer.status_code == httpx.codes.TOO_MANY_REQUESTS and after.isdecimal()
+            if not is_full or time.monotonic() + int(after) > ends:
+                return answer
+            time.sleep(int(after))
 
     def predict(self, text: str) -> bool:
         """Return what /predict says of one text.
@@ -70,7 +83,7 @@ class Service:
         Raises:
             Flaw: The answer is no boolean.
         """
-        positive = read_json(self.post("/predict", [text]))["positive"]
+        positive = read_json(self.ask("/predict", [text]))["positive"]
         if not isinstance(positive, bool):
             raise Flaw(f"POST /predict: positive is {positive!r}, not a JSON boolean")
         return positive
@@ -81,7 +94,7 @@ class Service:
         Raises:
             Flaw: The answer holds no prediction for each text.
         """
-        predictions = read_json(self.post("/classify", {"texts": texts}))["predictions"]
+        predictions = read_json(self.ask("/classify", {"texts": texts}))["predictions"]
         if len(predictions) != len(texts):
             raise Flaw(f"POST /classify: {len(predictions)} predictions for {len(texts)} texts")
         return list(predictions)

@@ -292,6 +292,7 @@ class Gathered(Gathering):
             yield
         finally:
             self._in_progress -= 1
+            self.write_soon()
 
     def answer(self, predictions: Sequence[Prediction], stages: Stages) -> None:
         """Count what a request was answered."""

@@ -9,12 +9,12 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from prometheus_client import CollectorRegistry, Counter, Histogram
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Histogram
 
 from scripts import render_metrics
 from textclf.errors import RequestError
 from textclf.gathering import GatheredCounter, GatheredHistogram, GatheredLabels, Gathering
-from textclf.metrics import Stages, refusal_reasons
+from textclf.metrics import Stages, metrics, refusal_reasons
 
 BOUNDS = (0.5, 1, 2, 4)
 AMOUNTS = st.lists(st.one_of(st.sampled_from(BOUNDS), st.floats(0, 9)), max_size=30)
@@ -79,6 +79,23 @@ def test_what_waits_is_written_soon_and_once() -> None:
     assert registry.get_sample_value("texts_total") == 12
     assert registry.get_sample_value("labels_total", {"label": "good"}) == 4
     assert registry.get_sample_value("labels_total", {"label": "bad"}) == 2
+
+
+def test_the_end_of_a_request_is_written_too() -> None:
+    """Also when it was still running at the write that its beginning had asked for."""
+    shown = "textclf_requests_in_progress"
+
+    async def count() -> None:
+        async def becomes(value: float) -> None:
+            async with asyncio.timeout(10):
+                while REGISTRY.get_sample_value(shown) != value:  # noqa: ASYNC110 - as above
+                    await asyncio.sleep(0.01)
+
+        with metrics().gathered.request():
+            await becomes(1)
+        await becomes(0)
+
+    asyncio.run(count())
 
 
 def errors(kind: type[RequestError]) -> Iterator[type[RequestError]]:

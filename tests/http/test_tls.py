@@ -70,8 +70,8 @@ def test_prometheus_scrapes_with_a_key(secured: Served, tmp_path: Path) -> None:
 
         def is_up() -> bool:
             with contextlib.suppress(httpx.TransportError):
-                found = httpx.get(f"{prometheus}/api/v1/query", params={"query": "up == 1"}).json()
-                return bool(found.get("data", {}).get("result"))
+                found = httpx.get(f"{prometheus}/api/v1/query", params={"query": "up == 1"})
+                return found.is_success and bool(found.json()["data"]["result"])
             return False
 
         secured.wait_for(is_up, "Prometheus never saw it up")

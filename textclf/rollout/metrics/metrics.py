@@ -56,8 +56,8 @@ def tls_context() -> ssl.SSLContext:
 def observe(samples: Iterable[Sample], *, where: str) -> Observation:
     """Add the samples of one replica up to an observation.
 
-    A service that has answered nothing yet has no counts of predicting routes. It does have one of
-    probes and scrapes, so that none at all means that its metrics have vanished.
+    Counts of predicting routes begin at 0, and those of probes and scrapes with the first, so that
+    none at all means that the metrics have vanished.
 
     Args:
         samples: Of one replica of a version.

@@ -14,6 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from tests.unit.spoiling import only_graph
 from textclf import telemetry
 from textclf.errors import InferenceError
 from textclf.http.front import FrontDoor
@@ -113,14 +114,14 @@ def test_a_client_that_gives_less_time_is_told_apart(
     before = shown("client_deadline"), shown("deadline")
 
     def take_long(lifecycle: Lifecycle) -> None:
-        graph = lifecycle.require_ready()._engine._graph
+        graph = only_graph(lifecycle.require_ready())
         scores = graph.scores
 
         def slowly(batch: object) -> object:
             time.sleep(0.2)
-            return scores(batch)  # type: ignore[arg-type]
+            return scores(batch)
 
-        graph.scores = slowly  # type: ignore[method-assign, assignment]
+        graph.scores = slowly
 
     hurried = {"X-Request-Timeout-Ms": "50"}
     response = call(raising, "POST", "/predict", spoil=take_long, headers=hurried)
@@ -144,7 +145,7 @@ def test_fault_of_ours_gets_500_and_is_logged(
         def scores(_batch: object) -> None:
             raise InferenceError("the graph broke")
 
-        lifecycle.require_ready()._engine._graph.scores = scores  # type: ignore[method-assign, assignment]
+        only_graph(lifecycle.require_ready()).scores = scores
 
     response = call(raising, "POST", "/predict", spoil=break_the_graph)
 

@@ -17,6 +17,7 @@ import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
+from tests.unit.spoiling import only_graph
 from textclf.errors import InferenceError
 from textclf.http.front import FrontDoor
 from textclf.http.keys_file import KeysFile
@@ -33,19 +34,19 @@ def break_the_graph(lifecycle: Lifecycle) -> None:
     def scores(_batch: object) -> None:
         raise InferenceError("the graph broke")
 
-    lifecycle.require_ready()._engine._graph.scores = scores  # type: ignore[method-assign, assignment]
+    only_graph(lifecycle.require_ready()).scores = scores
 
 
 def slow_the_graph(lifecycle: Lifecycle) -> None:
     """Let every batch take longer than it may."""
-    graph = lifecycle.require_ready()._engine._graph
+    graph = only_graph(lifecycle.require_ready())
     scores = graph.scores
 
     def slow_scores(batch: Any) -> Any:
         time.sleep(0.2)
         return scores(batch)
 
-    graph.scores = slow_scores  # type: ignore[method-assign]
+    graph.scores = slow_scores
 
 
 def fill_the_queue(lifecycle: Lifecycle) -> None:

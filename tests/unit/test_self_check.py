@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 from prometheus_client import REGISTRY
 
+from tests.unit.spoiling import only_graph
 from textclf.errors import NotReadyError, QueueFullError
 from textclf.http import self_check
 from textclf.http.lifecycle import Lifecycle
@@ -53,7 +54,7 @@ def shown(name: str) -> float | None:
 
 def flip(classifier: Any, *, times: float = float("inf")) -> list[int]:
     """Let the graph give each score to the other label, so many times; return its runs so far."""
-    graph = classifier._engine._graph
+    graph = only_graph(classifier)
     scores = graph.scores
     runs: list[int] = []
 

@@ -33,7 +33,13 @@ def _no_tracking() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _own_logging() -> Iterator[None]:
-    """Take back what a command does to the root logger, whose stream ends with its test."""
+    """Take back what a service did to its logger, and a command to the root's.
+
+    The root's stream ends with its test.
+    """
+    own = logging.getLogger("textclf")
+    own.handlers, own.propagate = [], True
+    own.setLevel(logging.NOTSET)
     root = logging.getLogger()
     level = root.level
     yield

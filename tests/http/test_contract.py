@@ -212,12 +212,13 @@ def test_unknown_path_gets_404(client: httpx.Client, path: str) -> None:
 
 @pytest.mark.parametrize("upgrade", ["websocket", "h2c"])
 def test_an_upgrade_is_not_taken(client: httpx.Client, upgrade: str) -> None:
-    """A protocol that is not spoken here is none; the request is answered as any other."""
+    """A protocol that is not spoken here is none; a request without a body is answered as ever."""
     headers = {"Upgrade": upgrade, "Connection": "Upgrade"}
 
     assert_problem(client.get("/predict", headers=headers), 405)
     answer = client.post("/predict", json=["good"], headers=headers)
-    assert (answer.status_code, answer.headers["connection"]) == (200, "close")
+    assert "without Upgrade" in assert_problem(answer, 400)["detail"]
+    assert answer.headers["connection"] == "close"
 
 
 def test_request_id_is_kept(client: httpx.Client) -> None:

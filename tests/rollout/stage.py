@@ -258,7 +258,14 @@ def run_prometheus(
         "--log.level=warn",
     ]
     with _running(command, folder / "output.log"):
+        wait_until(lambda: _answers(f"http://{url}/-/ready"), "Prometheus is not ready")
         yield f"http://{url}"
+
+
+def _answers(url: str) -> bool:
+    with contextlib.suppress(httpx.TransportError):
+        return httpx.get(url).is_success
+    return False
 
 
 @contextlib.contextmanager

@@ -44,6 +44,7 @@ _MAX_HEAD_BYTES = 32_768
 _MAX_FIELDS = 100
 _SPARE_FILES = 128  # for the model, the log, metrics, what BentoML holds
 _CLOSE = {"Connection": "close"}
+_BODY_FIELDS = {b"content-length", b"transfer-encoding"}
 Shed = Callable[[bytes, list[tuple[bytes, bytes]]], tuple[bytes, bytes] | None]
 
 
@@ -239,8 +240,13 @@ class LimitedProtocol(HttpToolsProtocol):
             self._since = self.loop.time()
             self._guard.waiting[self] = None  # for the rest of the request
             return
+        upgrades = self.parser.should_upgrade()
+        if upgrades and any(name in _BODY_FIELDS for name, _ in self.headers):
+            self.scope[REFUSAL] = MalformedRequestError(  # type: ignore[literal-required]
+                "nothing is upgraded here, and no body is read behind it; send it without Upgrade"
+            )
         super().on_headers_complete()
-        if self.parser.should_upgrade():  # nothing is upgraded, but the parser reads no further
+        if upgrades:  # the parser reads no further
             self.cycle.keep_alive = False
 
     def on_body(self, body: bytes) -> None:

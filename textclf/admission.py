@@ -22,7 +22,8 @@ from textclf.errors import DeadlineExceededError, QueueFullError
 
 _SHORT_TEXTS = 5  # for each thread: batches worth their run, and a wait that is not noticed
 _SHORT_FOR_SECONDS = 1.0
-_WEIGHT = 0.1  # of the newest batch in the pace
+_WEIGHT = 0.1  # of the newest batch in what was worked lately
+_FIRST_SECONDS = 0.01  # of work, taken to have gone as the cost model has it
 _MOST_GROWTH = 4.0  # of the pace at once: a process that was stopped was not slow
 
 
@@ -61,6 +62,7 @@ class Admission:
         self, limits: QueueLimits, threads: int, clock: Callable[[], float] = time.monotonic
     ) -> None:
         self.pace = 1.0
+        self._worked = self._spent = _FIRST_SECONDS
         self._limits = limits
         self._threads = threads
         self._clock = clock
@@ -118,10 +120,16 @@ class Admission:
         return max(1, ceil(self._seconds(load.work - self._short_work())))
 
     def learn(self, work: float, seconds: float) -> None:
-        """Take into account how long a batch took."""
+        """Take into account how long a batch took.
+
+        The pace is that of all work lately, not of the mean batch: what delays a batch by itself
+        would count for nothing of a large one and for most of a small one.
+        """
         if work > 0:
-            found = min(seconds / work, _MOST_GROWTH * self.pace)
-            self.pace += _WEIGHT * (found - self.pace)
+            found = min(seconds, _MOST_GROWTH * self.pace * work)
+            self._worked += _WEIGHT * (work - self._worked)
+            self._spent += _WEIGHT * (found - self._spent)
+            self.pace = self._spent / self._worked
 
     def learn_text(self, work: float) -> None:
         """Take into account what the texts of a call are, on average."""

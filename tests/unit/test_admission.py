@@ -94,3 +94,13 @@ def test_process_that_was_stopped_was_not_slow() -> None:
     judge.learn(0.01, 300.0)
 
     assert judge.pace == pytest.approx(1.3)
+
+
+def test_small_batches_that_were_delayed_say_little_of_large_ones() -> None:
+    """What a busy machine adds to each of them is no part of their work."""
+    judge = admission()
+    for _ in range(50):
+        judge.learn(0.2, 0.2 + 0.03)
+        judge.learn(0.001, 0.001 + 0.03)
+
+    assert 1.1 < judge.pace < 1.35

@@ -9,6 +9,7 @@ import uuid
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ import httpx
 
 from textclf.errors import ContractCheckError
 from textclf.image.checks.check import Flaw, check
-from textclf.image.checks.subject import PORT, Service, Subject, read_json
+from textclf.image.checks.subject import PORT, Service, Subject, patiently, read_json
 from textclf.image.checks.wrong_requests import MARKER, REFUSED, WrongRequest
 from textclf.schema import MAX_TEXTS
 from textclf.settings import Settings
@@ -133,7 +134,8 @@ def too_large_413(subject: Subject) -> str:
             yield b" " * 65_536
 
     request = WrongRequest("a body without end", "POST", "/predict")
-    response = subject.service.client.post("/predict", content=endless(), headers=request.headers)
+    post = subject.service.client.post
+    response = patiently(lambda: post("/predict", content=endless(), headers=request.headers))
     require_problem(response, 413, request)
     if sent >= most:
         raise Flaw(f"POST /predict: {request.name} was read for {most >> 20} MiB")
@@ -154,9 +156,9 @@ def invalid_422(subject: Subject) -> str:
 
 def _refused(service: Service, status: int) -> str:
     for request in REFUSED[status]:
-        response = service.client.request(
-            request.method, request.path, content=request.body, headers=dict(request.headers)
-        )
+        send = partial(service.client.request, request.method, request.path)
+        headers = dict(request.headers)
+        response = patiently(partial(send, content=request.body, headers=headers))
         problem = require_problem(response, status, request)
         if status == 422:
             pointers = tuple(str(fault.get("pointer")) for fault in problem.get("errors", []))

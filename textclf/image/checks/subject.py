@@ -68,14 +68,7 @@ class Service:
 
     def ask(self, path: str, body: object, media_type: str = JSON) -> httpx.Response:
         """Send ``body`` as JSON, again while it is refused for what others ask at the same time."""
-        ends = time.monotonic() + _TIMEOUT_SECONDS
-        while True:
-            answer = self.post(path, body, media_type)
-            after = answer.headers.get("retry-after", "")
-            is_full = answer.status_code == httpx.codes.TOO_MANY_REQUESTS and after.isdecimal()
-            if not is_full or time.monotonic() + int(after) > ends:
-                return answer
-            time.sleep(int(after))
+        return patiently(lambda: self.post(path, body, media_type))
 
     def predict(self, text: str) -> bool:
         """Return what /predict says of one text.
@@ -207,6 +200,18 @@ class Subject:
         image = self.image
         _ = self.service
         return image
+
+
+def patiently(send: Callable[[], httpx.Response]) -> httpx.Response:
+    """Send a request again while it gets 429: many checks ask at the same time."""
+    ends = time.monotonic() + _TIMEOUT_SECONDS
+    while True:
+        answer = send()
+        after = answer.headers.get("retry-after", "")
+        is_full = answer.status_code == httpx.codes.TOO_MANY_REQUESTS and after.isdecimal()
+        if not is_full or time.monotonic() + int(after) > ends:
+            return answer
+        time.sleep(int(after))
 
 
 def read_json(response: httpx.Response) -> Any:

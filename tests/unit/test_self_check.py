@@ -94,35 +94,6 @@ def test_answers_that_are_right_again_end_nothing(serve: Callable[..., str]) -> 
     assert shown("self_check_passed") == 1
 
 
-def test_texts_that_were_wrong_are_asked_again_until_they_are_answered(
-    serve: Callable[..., str],
-) -> None:
-    """A full queue does not let them off."""
-    asked: list[Sequence[object]] = []
-
-    def spoil(classifier: Any) -> Iterator[bool]:
-        replay, places = classifier.replay, classifier._engine.places
-
-        def recorded(examples: list[Sequence[object]]) -> Any:
-            if not asked:  # what was asked before may still run
-                flip(classifier, times=1)
-            asked.extend(examples)
-            return replay(examples)
-
-        def full_once(texts: int) -> Any:
-            if len(asked) == 2:
-                raise QueueFullError("no place")
-            return places(texts)
-
-        classifier.replay, classifier._engine.places = recorded, full_once
-        while len(asked) < 4:
-            yield False
-        yield True
-
-    assert serve(spoil) == "ready"
-    assert asked[0] == asked[1] == asked[2] != asked[3]
-
-
 def test_a_full_queue_says_nothing_of_the_model(serve: Callable[..., str]) -> None:
     """There is no place for a golden text, which is no wrong answer; a minute later there is."""
     refused: list[int] = []

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,9 +13,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from tests.unit.spoiling import only_graph
+from tests.unit.spoiling import break_the_graph, slow_the_graph
 from textclf import telemetry
-from textclf.errors import InferenceError
 from textclf.http.front import FrontDoor
 from textclf.http.lifecycle import Lifecycle
 from textclf.metrics import metrics
@@ -113,18 +111,8 @@ def test_a_client_that_gives_less_time_is_told_apart(
     """In the count alone: its answer is the same 504 as where the service's time is over."""
     before = shown("client_deadline"), shown("deadline")
 
-    def take_long(lifecycle: Lifecycle) -> None:
-        graph = only_graph(lifecycle.require_ready())
-        scores = graph.scores
-
-        def slowly(batch: object) -> object:
-            time.sleep(0.2)
-            return scores(batch)
-
-        graph.scores = slowly
-
     hurried = {"X-Request-Timeout-Ms": "50"}
-    response = call(raising, "POST", "/predict", spoil=take_long, headers=hurried)
+    response = call(raising, "POST", "/predict", spoil=slow_the_graph, headers=hurried)
 
     assert response.status_code == 504
     assert (shown("client_deadline"), shown("deadline")) == (before[0] + 1, before[1])
@@ -140,13 +128,6 @@ def test_fault_of_ours_gets_500_and_is_logged(
     call: Callable[..., httpx.Response], caplog: pytest.LogCaptureFixture
 ) -> None:
     """The log has the id that the client was given, and the cause; the client has no detail."""
-
-    def break_the_graph(lifecycle: Lifecycle) -> None:
-        def scores(_batch: object) -> None:
-            raise InferenceError("the graph broke")
-
-        only_graph(lifecycle.require_ready()).scores = scores
-
     response = call(raising, "POST", "/predict", spoil=break_the_graph)
 
     assert response.status_code == 500

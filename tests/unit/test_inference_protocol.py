@@ -7,18 +7,15 @@ import gzip
 import hashlib
 import json
 import logging
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse
 
-from tests.unit.spoiling import only_graph
-from textclf.errors import InferenceError
+from tests.unit.spoiling import break_the_graph, slow_the_graph
 from textclf.http.front import FrontDoor
 from textclf.http.keys_file import KeysFile
 from textclf.http.lifecycle import Lifecycle
@@ -26,27 +23,6 @@ from textclf.settings import Settings
 
 PATH = "/v2/models/sentiment/infer"
 BODY = {"inputs": [{"name": "text", "shape": [2], "datatype": "BYTES", "data": ["good", "bad"]}]}
-
-
-def break_the_graph(lifecycle: Lifecycle) -> None:
-    """Let every batch fail."""
-
-    def scores(_batch: object) -> None:
-        raise InferenceError("the graph broke")
-
-    only_graph(lifecycle.require_ready()).scores = scores
-
-
-def slow_the_graph(lifecycle: Lifecycle) -> None:
-    """Let every batch take longer than it may."""
-    graph = only_graph(lifecycle.require_ready())
-    scores = graph.scores
-
-    def slow_scores(batch: Any) -> Any:
-        time.sleep(0.2)
-        return scores(batch)
-
-    graph.scores = slow_scores
 
 
 def fill_the_queue(lifecycle: Lifecycle) -> None:

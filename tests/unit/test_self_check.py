@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -57,11 +58,13 @@ def flip(classifier: Any, *, times: float = float("inf")) -> list[int]:
     graph = only_graph(classifier)
     scores = graph.scores
     runs: list[int] = []
+    numbers = itertools.count()  # threads run batches at the same time: each has its own
 
     def flipped(batch: Sequence[Sequence[int]]) -> np.ndarray:
+        number = next(numbers)
         runs.append(len(batch))
         right: np.ndarray = scores(batch)
-        return right[:, ::-1] if len(runs) <= times else right
+        return right[:, ::-1] if number < times else right
 
     graph.scores = flipped
     return runs
@@ -115,3 +118,32 @@ def test_a_full_queue_says_nothing_of_the_model(serve: Callable[..., str]) -> No
 
     assert serve(spoil) == "ready"
     assert refused == [self_check.TEXTS] * 3
+
+
+def test_texts_that_were_wrong_are_asked_again_until_they_are_answered(
+    serve: Callable[..., str],
+) -> None:
+    """A full queue does not let them off."""
+    asked: list[Sequence[object]] = []
+
+    def spoil(classifier: Any) -> Iterator[bool]:
+        replay, places = classifier.replay, classifier._engine.places
+
+        def recorded(examples: list[Sequence[object]]) -> Any:
+            if not asked:  # what was asked before may still run
+                flip(classifier, times=1)
+            asked.extend(examples)
+            return replay(examples)
+
+        def full_once(texts: int) -> Any:
+            if len(asked) == 2:
+                raise QueueFullError("no place")
+            return places(texts)
+
+        classifier.replay, classifier._engine.places = recorded, full_once
+        while len(asked) < 4:
+            yield False
+        yield True
+
+    assert serve(spoil) == "ready"
+    assert asked[0] == asked[1] == asked[2] != asked[3]

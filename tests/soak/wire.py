@@ -79,7 +79,9 @@ class Connection:
         self.close()
 
     def send(self, data: bytes) -> None:
-        """Send bytes; stop, without a fault, once the server answers or closes before their end.
+        """Send bytes; stop, without a fault, once the server closes before their end.
+
+        What it answers meanwhile is kept: to the first of many requests, or to a body too large.
 
         Raises:
             LostError: The server takes nothing, for too long.
@@ -88,14 +90,14 @@ class Connection:
         deadline = time.monotonic() + self._patience_seconds
         while view:
             readable, writable, _ = select.select([self._socket], [self._socket], [], 1.0)
-            if readable:
-                return
-            if writable:
-                try:
+            try:
+                if readable:
+                    self._receive(deadline)
+                if writable:
                     view = view[self._socket.send(view[:_CHUNK_BYTES]) :]
-                except OSError:  # what was answered before is read all the same
-                    return
-            elif time.monotonic() > deadline:
+            except (LostError, OSError):  # what was answered before is read all the same
+                return
+            if not writable and time.monotonic() > deadline:
                 raise LostError("the server reads nothing")
 
     def answer(self, *, to_head: bool = False) -> Answer:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import socket
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -15,7 +17,7 @@ from tests.soak.process_faults import TERMINATED
 from tests.soak.processes import Sample, Slope, fit_slope
 from tests.soak.traffic import Outcome
 from tests.soak.verdict import _memory_flaws
-from tests.soak.wire import Answer
+from tests.soak.wire import HOST, Answer, Connection
 
 MODEL = "sentiment:reference-2"
 GOOD = Known("fine", "positive", 0.9, truncated=False, positive=True)
@@ -160,3 +162,25 @@ def test_memory_is_judged_by_what_its_measurement_rules_out(slope: Slope | None,
     flaws = "".join(_memory_flaws(slope))
 
     assert said in flaws if said else not flaws
+
+
+def test_a_row_is_sent_to_its_end_while_its_beginning_is_answered() -> None:
+    """A client that stopped at the first answer would wait for others to half a request."""
+    row = b"x" * 8_000_000
+
+    def send(port: int) -> Answer:
+        with Connection(port, patience_seconds=5) as connection:
+            connection.send(row)
+            return connection.answer()
+
+    with ThreadPoolExecutor(1) as pool, socket.create_server((HOST, 0)) as server:
+        answered = pool.submit(send, server.getsockname()[1])
+        peer, _ = server.accept()
+        with peer, peer.makefile("rb") as stream:
+            peer.settimeout(5)
+            received = len(stream.read(1000))
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+            received += len(stream.read(len(row) - 1000))
+
+        assert answered.result().status == 200
+    assert received == len(row)

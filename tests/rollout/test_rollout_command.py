@@ -34,7 +34,7 @@ CANARY: dict[str, Any] = {
     "baseline": True,
     "budgets": {"latency_ratio": 5.0},  # two CPUs for three versions and their clients
     "look_seconds": 1,
-    "hold_limit_seconds": 20,
+    "hold_limit_seconds": 60,  # in 20, chance alone may keep two equal shares 5 % apart
 }
 
 

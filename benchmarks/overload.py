@@ -16,6 +16,7 @@ import os
 import statistics
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -34,6 +35,7 @@ LEAST_GOODPUT = 0.9
 _CLOSED_CONNECTIONS = 32
 _OPEN_CONNECTIONS = 4_000  # more than the queue holds texts: or the generator would hold back
 _SETTLE_SECONDS = 5.0  # until a queue that had filled up is short
+_CALM_SECONDS = 3.0  # without a request, until it may be long again
 
 
 def measure_round(server: Server, seconds: float, cpus: Sequence[int], seed: int) -> Results:
@@ -53,6 +55,7 @@ def measure_round(server: Server, seconds: float, cpus: Sequence[int], seed: int
         measured: Results = run_child("benchmarks.load", [], seconds, told)
         return measured
 
+    time.sleep(_CALM_SECONDS)
     tries = [load(connections=_CLOSED_CONNECTIONS, seconds=seconds / 2) for _ in range(2)]
     most = max(tries, key=lambda found: found["goodput_per_second"])
     maximum = most["goodput_per_second"]

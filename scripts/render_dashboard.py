@@ -139,6 +139,7 @@ def _draw_lines(axis: Any, panel: Panel, series: Sequence[Series]) -> None:
         for index, (name, at, values) in enumerate(scaled):
             label = name if index < _MOST_IN_LEGEND else None
             axis.plot(at, values, label=label, linewidth=1)
+    axis.axhline(0, linewidth=0)  # a flat line has room above it, then
     axis.set_ylim(bottom=0)
     axis.set_ylabel(unit)
     axis.legend(fontsize=5.5, loc="best", framealpha=0.6)
